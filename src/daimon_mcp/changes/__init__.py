@@ -1,0 +1,1 @@
+"""The bell: rung after a commit, heard by whoever waits."""

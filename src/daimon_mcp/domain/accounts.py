@@ -1,0 +1,54 @@
+"""Who owns mail and who is calling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.domain.tiers import Tier
+
+
+class AccountStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Owns inboxes, has a tier and limits."""
+
+    no: int
+    id: str
+    tier: Tier
+    status: AccountStatus
+    created_at: int
+    smtp_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is calling: an account, by a key, and what that key is narrowed to.
+
+    `inbox_no` is set for inbox keys: nothing else of the account exists for them. `permissions` None means all.
+    `read_only` is a session's own promise (a start-up option) and can only take away.
+    """
+
+    account_no: int
+    account_id: str
+    key_id: str | None = None
+    inbox_no: int | None = None
+    permissions: frozenset[str] | None = None
+    read_only: bool = False
+
+    def require(self, permission: str) -> None:
+        """Raise FORBIDDEN unless this actor holds `permission`, such as `message_send` or `inbox_create`."""
+        if self.read_only and not permission.endswith("_read"):
+            raise Refused(RefusalCode.FORBIDDEN, reason="READ_ONLY", facts={"permission": permission})
+        if self.permissions is not None and permission not in self.permissions:
+            raise Refused(RefusalCode.FORBIDDEN, facts={"permission": permission})
+
+    def require_account(self) -> None:
+        """Raise FORBIDDEN for an inbox key where only the whole account may act."""
+        if self.inbox_no is not None:
+            raise Refused(RefusalCode.FORBIDDEN, reason="ACCOUNT_KEY_NEEDED", facts={"permission": "account"})

@@ -1,0 +1,61 @@
+"""What a commit altered. Announced inside the write, rung after the commit (architecture.md §1.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAdded:
+    """A message came to stand in a mailbox."""
+
+    account_no: int
+    inbox_no: int
+    inbox_id: str
+    message_id: str
+    thread_id: str
+    mailbox: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageChanged:
+    """Flags, labels, mailbox or delivery status of a message changed."""
+
+    account_no: int
+    inbox_no: int
+    inbox_id: str
+    message_id: str
+    thread_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueChanged:
+    """Something may be due sooner than the relay worker thinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChanged:
+    """Tier, status or an approval of an account changed."""
+
+    account_no: int
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InboxChanged:
+    """An inbox was made, changed or deleted."""
+
+    account_no: int
+    inbox_no: int
+    inbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanged:
+    """A key was revoked: whoever caches it must look again."""
+
+    key_id: str
+
+
+Change = MessageAdded | MessageChanged | QueueChanged | AccountChanged | InboxChanged | KeyChanged

@@ -1,0 +1,118 @@
+"""The outbound queue: states, the retry schedule, and what one attempt came to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from daimon_mcp.domain.clock import DAY, HOUR, MINUTE
+
+
+class DeliveryState(StrEnum):
+    """One recipient of one message."""
+
+    WAITING = "waiting"  # not to be claimed: parked for an upgrade, or held
+    QUEUED = "queued"
+    SENT = "sent"  # accepted by the next hop
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"  # refused for good by the next hop
+    FAILED = "failed"  # we gave up
+    CANCELLED = "cancelled"
+
+
+class MessageStatus(StrEnum):
+    """`delivery_status` of an outbound message (product.md §8)."""
+
+    SCHEDULED = "scheduled"
+    PENDING_UPGRADE = "pending_upgrade"
+    PENDING_APPROVAL = "pending_approval"
+    HELD = "held"
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RECEIVED = "received"
+
+
+class Outcome(StrEnum):
+    """What one SMTP try came to, for one recipient."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  # 5xx
+    DEFERRED = "deferred"  # 4xx, or no connection: nothing was handed over
+    UNKNOWN = "outcome_unknown"  # the connection was lost after the final dot: it may or may not have been taken
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One SMTP try for one recipient. `text` is the peer's own words: data, shown quoted, never a prompt."""
+
+    outcome: Outcome
+    code: int | None
+    enhanced: str | None
+    text: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDelivery:
+    """One recipient leased to the relay worker. The attempt is already on record when this is handed out."""
+
+    no: int
+    id: str
+    recipient: str
+    attempt: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMessage:
+    """One message with those of its recipients that are due."""
+
+    message_id: str  # ours, msg_…
+    queue_no: int
+    mail_from: str
+    content: bytes
+    deliveries: tuple[ClaimedDelivery, ...]
+    smtputf8: bool = False
+
+
+# Delay before attempt n+1, after attempt n failed for now. The first is short for greylisting (RFC 6647).
+RETRY_DELAYS: Sequence[int] = (
+    1 * MINUTE,
+    5 * MINUTE,
+    10 * MINUTE,
+    20 * MINUTE,
+    40 * MINUTE,
+    80 * MINUTE,
+    160 * MINUTE,
+    4 * HOUR,
+)
+LIFETIME = 5 * DAY  # RFC 5321 §4.5.4.1 advises 4 to 5 days
+LEASE = 10 * MINUTE
+JITTER = 0.2
+
+
+def next_attempt_at(attempt: int, now: int) -> int:
+    """When to try again after attempt number `attempt` (from 1), ± 20 % so that a crowd spreads out."""
+    delay = RETRY_DELAYS[min(attempt, len(RETRY_DELAYS)) - 1]
+    return now + int(delay * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311  spreading load, not a secret
+
+
+def message_status(states: Sequence[str]) -> MessageStatus:
+    """The status of a message from those of its recipients: the one that most needs attention."""
+    for state, status in (
+        (DeliveryState.QUEUED, MessageStatus.QUEUED),
+        (DeliveryState.BOUNCED, MessageStatus.BOUNCED),
+        (DeliveryState.FAILED, MessageStatus.FAILED),
+        (DeliveryState.SENT, MessageStatus.SENT),
+        (DeliveryState.DELIVERED, MessageStatus.DELIVERED),
+        (DeliveryState.CANCELLED, MessageStatus.CANCELLED),
+    ):
+        if state in states:
+            return status
+    return MessageStatus.QUEUED
