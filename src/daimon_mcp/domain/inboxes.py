@@ -11,25 +11,126 @@ from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
 
 USERNAME = re.compile(r"^[a-z0-9](?:[a-z0-9._-]{1,30})[a-z0-9]$")
 RESERVED = frozenset(
-    (
-        "postmaster abuse mailer-daemon hostmaster root no-reply noreply webmaster admin administrator security "
-        "support-abuse usenet news uucp ftp www mail operator daemon nobody bounce bounces double-bounce "
-        "listserv majordomo"
-    ).split()
+    [
+        "postmaster",
+        "abuse",
+        "mailer-daemon",
+        "hostmaster",
+        "root",
+        "no-reply",
+        "noreply",
+        "webmaster",
+        "admin",
+        "administrator",
+        "security",
+        "support-abuse",
+        "usenet",
+        "news",
+        "uucp",
+        "ftp",
+        "www",
+        "mail",
+        "operator",
+        "daemon",
+        "nobody",
+        "bounce",
+        "bounces",
+        "double-bounce",
+        "listserv",
+        "majordomo",
+    ]
 )
 # Role addresses that must reach the operator whatever happens (RFC 2142, RFC 5321 §4.5.1).
 ROLE_LOCAL_PARTS = frozenset({"postmaster", "abuse"})
 
-_ADJECTIVES = (
-    "amber bold brisk calm clear cosy deft eager early fair fleet fresh gentle glad keen kind lively lucky mellow "
-    "merry nimble noble patient plucky prompt proud quick quiet ready sage silver steady sunny swift tidy trusty "
-    "vivid warm wise witty"
-).split()
-_NOUNS = (
-    "badger beaver bison crane curlew dove eagle egret falcon finch fox gecko gull hare heron ibis jay kite lark "
-    "lynx magpie marten mole newt otter owl panda pigeon plover puffin quail raven robin seal sparrow stoat stork "
-    "swan tern thrush toad vole weasel wren"
-).split()
+_ADJECTIVES = [
+    "amber",
+    "bold",
+    "brisk",
+    "calm",
+    "clear",
+    "cosy",
+    "deft",
+    "eager",
+    "early",
+    "fair",
+    "fleet",
+    "fresh",
+    "gentle",
+    "glad",
+    "keen",
+    "kind",
+    "lively",
+    "lucky",
+    "mellow",
+    "merry",
+    "nimble",
+    "noble",
+    "patient",
+    "plucky",
+    "prompt",
+    "proud",
+    "quick",
+    "quiet",
+    "ready",
+    "sage",
+    "silver",
+    "steady",
+    "sunny",
+    "swift",
+    "tidy",
+    "trusty",
+    "vivid",
+    "warm",
+    "wise",
+    "witty",
+]
+_NOUNS = [
+    "badger",
+    "beaver",
+    "bison",
+    "crane",
+    "curlew",
+    "dove",
+    "eagle",
+    "egret",
+    "falcon",
+    "finch",
+    "fox",
+    "gecko",
+    "gull",
+    "hare",
+    "heron",
+    "ibis",
+    "jay",
+    "kite",
+    "lark",
+    "lynx",
+    "magpie",
+    "marten",
+    "mole",
+    "newt",
+    "otter",
+    "owl",
+    "panda",
+    "pigeon",
+    "plover",
+    "puffin",
+    "quail",
+    "raven",
+    "robin",
+    "seal",
+    "sparrow",
+    "stoat",
+    "stork",
+    "swan",
+    "tern",
+    "thrush",
+    "toad",
+    "vole",
+    "weasel",
+    "wren",
+]
 
 
 @dataclass(frozen=True, slots=True)
