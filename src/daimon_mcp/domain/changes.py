@@ -1,4 +1,4 @@
-"""What a commit altered. Announced inside the write, rung after the commit (architecture.md §1.7)."""
+"""What a commit altered. Announced inside the write, rung after the commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time, passed in: epoch microseconds everywhere inside, ISO 8601 UTC with Z outside (product.md §2)."""
+"""Time, passed in: epoch microseconds everywhere inside, ISO 8601 UTC with Z outside."""
 
 from __future__ import annotations
 

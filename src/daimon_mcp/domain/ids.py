@@ -1,4 +1,4 @@
-"""Public ids: a prefix and 26 Crockford base32 characters that sort by time of creation (product.md §2)."""
+"""Public ids: a prefix and 26 Crockford base32 characters that sort by time of creation."""
 
 from __future__ import annotations
 

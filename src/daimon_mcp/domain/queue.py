@@ -23,7 +23,7 @@ class DeliveryState(StrEnum):
 
 
 class MessageStatus(StrEnum):
-    """`delivery_status` of an outbound message (product.md §8)."""
+    """`delivery_status` of an outbound message."""
 
     SCHEDULED = "scheduled"
     PENDING_UPGRADE = "pending_upgrade"

@@ -13,7 +13,7 @@ Fact = str | int | float | None
 
 
 class RefusalCode(StrEnum):
-    """What clients see in `error` (product.md §3)."""
+    """What clients see in `error`."""
 
     SEND_REQUIRES_PAID = "SEND_REQUIRES_PAID"
     SEND_LIMIT_EXCEEDED = "SEND_LIMIT_EXCEEDED"

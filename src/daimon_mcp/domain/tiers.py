@@ -1,4 +1,4 @@
-"""Tiers, their limits, and what an account may do now (product.md §4)."""
+"""Tiers, their limits, and what an account may do now."""
 
 from __future__ import annotations
 

@@ -1,0 +1,488 @@
+"""Every option, with its description, unit and default (product.md §20). No other module reads configuration.
+
+`load` reads arguments, then the environment, then `config.toml`, then defaults: the first that names an option wins.
+Only the application and the command line import this; everybody else is handed plain values.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    DirectoryPath,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from daimon_mcp import paths
+from daimon_mcp.domain.tiers import DEFAULT_LIMITS, Limits, Tier
+from daimon_mcp.settings_sources import (
+    Source,
+    arguments,
+    environment,
+    explain,
+    merge,
+    read_toml,
+)
+
+FLAT_NAMES: dict[str, tuple[str, ...]] = {
+    "DAIMON_DATA_DIR": ("data_dir",),
+    "DAIMON_CONFIG": ("config_file",),
+    "DAIMON_API_KEY": ("api_key",),
+    "DAIMON_PROFILE": ("mcp", "profile"),
+    "DAIMON_READ_ONLY": ("mcp", "read_only"),
+}
+"""Short environment names; where a long name says the same option, the long one wins."""
+
+UNLIMITED = -1
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the text has one line for each problem, and never a value that was given."""
+
+
+def _is_domain(text: str) -> bool:
+    labels = text.split(".")
+    return len(text) <= 253 and all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit()
+
+
+def _domain(text: str) -> str:
+    lowered = text.strip().lower().removesuffix(".")
+    if not _is_domain(lowered):
+        raise ValueError("must be a domain name in ASCII, with xn-- labels for other scripts")
+    return lowered
+
+
+def _host(text: str) -> str:
+    lowered = text.strip().lower()
+    try:
+        return str(ipaddress.ip_address(lowered))
+    except ValueError:
+        pass
+    if not _is_domain(lowered):
+        raise ValueError("must be an IP address or a host name, without scheme or port")
+    return lowered
+
+
+def _url(text: str) -> str:
+    try:
+        url = urlsplit(text.strip())
+        usable = url.scheme in {"http", "https"} and url.hostname and (url.port is None or url.port > 0)
+    except ValueError:
+        usable = False
+        url = urlsplit("")
+    if not usable or url.username is not None or url.query or url.fragment:
+        raise ValueError("must be an http or https URL without user name, query or fragment")
+    return url.geturl().rstrip("/")
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, bool):  # which Python would take for 0 or 1
+        raise PydanticCustomError("int_type", "must be a whole number")
+    return value
+
+
+def _items(value: object) -> object:
+    """A list, or in the environment its items with commas between."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _user_path(value: object) -> object:
+    return os.path.expanduser(value) if isinstance(value, str) else value
+
+
+Domain = Annotated[str, AfterValidator(_domain)]
+Host = Annotated[str, AfterValidator(_host)]
+Url = Annotated[str, AfterValidator(_url)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_items)]
+Domains = Annotated[tuple[Domain, ...], BeforeValidator(_items)]
+ExistingFile = Annotated[FilePath, BeforeValidator(_user_path)]
+ExistingFolder = Annotated[DirectoryPath, BeforeValidator(_user_path)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _option(
+    default: object,
+    description: str,
+    *,
+    unit: str | None = None,
+    example: object = None,
+    ge: int | None = None,
+    le: int | None = None,
+) -> Any:  # what pydantic's own Field returns
+    """One option. `example` is shown in complaints, and in the example file where there is no default."""
+    return Field(
+        default,
+        description=description,
+        examples=None if example is None else [example],
+        json_schema_extra=None if unit is None else {"unit": unit},
+        ge=ge,
+        le=le,
+    )
+
+
+class Section(BaseModel):
+    """A table of options; a key it does not know is an error, here too and not only at the top."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Http(Section):
+    """The HTTP server: MCP over Streamable HTTP and SSE, and the operator's pages."""
+
+    host: Host = _option("127.0.0.1", "Address to listen on.", example="127.0.0.1")
+    port: Whole = _option(8370, "Port to listen on; 0 takes any that is free.", ge=0, le=65535, example=8370)
+    public_url: Url | None = _option(
+        None,
+        "Base of the links that people are shown. Not set: http:// with the host and port above.",
+        example="https://mail.example.org",
+    )
+    require_key: bool = _option(
+        True, "Refuse MCP clients that send no API key; may be false on a loopback address only.", example=True
+    )
+    allowed_hosts: Names = _option(
+        (),
+        "Host names clients may connect by (the Host header, against DNS rebinding). "
+        "Empty: the loopback names, and the host of public_url.",
+        example=("mail.example.org",),
+    )
+
+    @model_validator(mode="after")
+    def _keys_outside_loopback(self) -> Self:
+        if not self.require_key and not is_loopback(self.host):
+            raise PydanticCustomError(
+                "combination",
+                "require_key: must be true while host is not a loopback address, because without keys everyone who "
+                "reaches the port could read and send the mail of all agents",
+            )
+        return self
+
+
+class Smtp(Section):
+    """Mail from other servers: the inbound listener and its limits."""
+
+    hostname: Domain | None = _option(
+        None,
+        "Name this server gives itself in greetings and Received lines. Not set: mail.domain.",
+        example="mail.example.org",
+    )
+    inbound: bool = _option(True, "Listen for mail from other servers.", example=True)
+    inbound_host: Host = _option(
+        "127.0.0.1",
+        "Address to listen on for mail; 0.0.0.0 for every interface.",
+        example="0.0.0.0",  # noqa: S104  an example
+    )
+    inbound_port: Whole = _option(
+        2525,
+        "Port to listen on for mail; 0 takes any that is free. Other servers deliver to port 25.",
+        ge=0,
+        le=65535,
+        example=25,
+    )
+    max_connections: Whole = _option(
+        100, "Connections at the same time, all together.", unit="connections", ge=1, le=100_000, example=100
+    )
+    max_connections_per_address: Whole = _option(
+        20, "Connections at the same time from one address.", unit="connections", ge=1, le=100_000, example=20
+    )
+    max_recipients: Whole = _option(50, "Recipients of one message.", unit="recipients", ge=1, le=10_000, example=50)
+    max_message_bytes: Whole = _option(
+        10_485_760, "Size of one message, in and out.", unit="bytes", ge=65_536, le=1_073_741_824, example=10_485_760
+    )
+    max_hops: Whole = _option(
+        50, "Received lines after which a message is taken to be in a loop.", unit="hops", ge=10, le=1000, example=50
+    )
+
+
+class Relay(Section):
+    """The server that outgoing mail is handed to. Mail between inboxes of this server needs none."""
+
+    host: Host | None = _option(None, "Name of the relay. Not set: no mail leaves.", example="smtp.example.org")
+    port: Whole = _option(587, "Its port.", ge=0, le=65535, example=587)
+    security: Literal["starttls", "tls", "none"] = _option(
+        "starttls",
+        'How the connection is protected: "starttls" (usual on 587), "tls" from the first byte (465), or "none".',
+        example="starttls",
+    )
+    username: str | None = _option(None, "User name to log in with. Not set: no login.", example="agents")
+    password: SecretStr | None = _option(
+        None, "Password to log in with; best given in the environment.", example="correct horse battery staple"
+    )
+    ca_file: ExistingFile | None = _option(
+        None,
+        "Certificates (PEM) to trust instead of the system's. A relative path starts at the folder of this file.",
+        example="relay-ca.pem",
+    )
+    timeout_seconds: Whole = _option(
+        60, "How long to wait for the relay's answer to one command.", unit="seconds", ge=1, le=600, example=60
+    )
+    max_connections: Whole = _option(
+        5, "Connections to the relay at the same time.", unit="connections", ge=1, le=100, example=5
+    )
+    give_up_hours: Whole = _option(
+        120, "How long a message is tried before the sender is told it failed.", unit="hours", ge=1, le=720, example=120
+    )
+
+    @model_validator(mode="after")
+    def _login(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            missing, given = ("username", "password") if self.username is None else ("password", "username")
+            raise PydanticCustomError(
+                "combination", "{missing}: must be set too when {given} is", {"missing": missing, "given": given}
+            )
+        if self.password is not None and self.security == "none" and self.host and not is_loopback(self.host):
+            raise PydanticCustomError(
+                "combination",
+                'security: must be "starttls" or "tls" while a password is set, '
+                "because it would cross the network in the clear",
+            )
+        return self
+
+
+class Mail(Section):
+    """The domains of inbox addresses."""
+
+    domain: Domain = _option("agents.localhost", "Domain of new inboxes.", example="agents.example.org")
+    domains: Domains = _option((), "Further domains inboxes may have.", example=("example.net",))
+    address_quarantine_days: Whole = _option(
+        90,
+        "How long the address of a deleted inbox stays taken, so that a newcomer never reads the old one's mail.",
+        unit="days",
+        ge=0,
+        le=36_500,
+        example=90,
+    )
+
+
+class TierLimits(Section):
+    """What one tier may do; -1 means no limit. One recipient counts one send."""
+
+    sends_per_month: Whole = _option(..., "Sends in a calendar month (UTC).", unit="sends", ge=UNLIMITED, example=100)
+    sends_per_day: Whole = _option(..., "Sends in a day (UTC).", unit="sends", ge=UNLIMITED, example=100)
+    sends_per_minute: Whole = _option(..., "Sends within 60 seconds.", unit="sends", ge=UNLIMITED, example=10)
+    smtp: bool = _option(..., "Whether mail programs may log in, by SMTP.", example=True)
+    smtp_sessions: Whole = _option(..., "SMTP sessions at the same time.", unit="sessions", ge=0, example=5)
+    inboxes_per_hour: Whole = _option(..., "Inboxes created within an hour.", unit="inboxes", ge=UNLIMITED, example=10)
+    domains: Whole = _option(..., "Custom domains.", unit="domains", ge=UNLIMITED, example=1)
+
+    def limits(self) -> Limits:
+        """As the rules want it: None where there is no limit."""
+        return Limits(
+            sends_per_month=_or_none(self.sends_per_month),
+            sends_per_day=_or_none(self.sends_per_day),
+            sends_per_minute=_or_none(self.sends_per_minute),
+            smtp=self.smtp,
+            smtp_sessions=self.smtp_sessions,
+            inboxes_per_hour=_or_none(self.inboxes_per_hour),
+            domains=_or_none(self.domains),
+        )
+
+
+def _or_none(limit: int) -> int | None:
+    return None if limit == UNLIMITED else limit
+
+
+def _default_limits(tier: str) -> dict[str, Any]:
+    limits = DEFAULT_LIMITS[Tier(tier)]
+    return {name: UNLIMITED if (value := getattr(limits, name)) is None else value for name in TierLimits.model_fields}
+
+
+class LimitsByTier(Section):
+    """Limits of each tier; an option left out keeps the tier's default."""
+
+    free: TierLimits = TierLimits(**_default_limits("free"))
+    starter: TierLimits = TierLimits(**_default_limits("starter"))
+    pro: TierLimits = TierLimits(**_default_limits("pro"))
+    enterprise: TierLimits = TierLimits(**_default_limits("enterprise"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        given = cast("Mapping[str, object]", value)
+        return {
+            tier: {**_default_limits(tier), **cast("Mapping[str, object]", part)}
+            if tier in cls.model_fields and isinstance(part, Mapping)
+            else part
+            for tier, part in given.items()
+        }
+
+
+class Mcp(Section):
+    """What MCP clients are offered."""
+
+    profile: Literal["core", "full"] = _option(
+        "core", 'Which tools are offered: "core" is short, "full" has all.', example="core"
+    )
+    tools: Names = _option((), "Exactly these tools, whatever the profile.", example=("list_messages", "get_message"))
+    exclude_tools: Names = _option((), "Tools never offered.", example=("delete_inbox",))
+    read_only: bool = _option(False, "Offer only what changes nothing.", example=False)
+    max_result_tokens: Whole = _option(
+        20_000, "Longest answer of a tool; longer ones say how to get the rest.", unit="tokens", ge=500, example=20_000
+    )
+
+
+class Operator(Section):
+    """What the operator decides."""
+
+    prompts_dir: ExistingFolder | None = _option(
+        None,
+        "Folder with texts that replace ours, laid out like prompts/. A relative path starts at the folder of this "
+        "file.",
+        example="prompts",
+    )
+    link_days: Whole = _option(7, "How long an upgrade link can be used.", unit="days", ge=1, le=365, example=7)
+    duplicate_window_minutes: Whole = _option(
+        10,
+        "How long the same content to the same recipients counts as a duplicate when no client_id is given; 0 never.",
+        unit="minutes",
+        ge=0,
+        le=1440,
+        example=10,
+    )
+    idempotency_hours: Whole = _option(
+        24, "How long, at least, a client_id is remembered.", unit="hours", ge=24, le=8760, example=24
+    )
+    secrets: Literal["shown", "masked"] = _option(
+        "shown",
+        'Whether tools show SMTP passwords to agents; "masked" leaves them to the command line.',
+        example="masked",
+    )
+
+
+class Owner(Section):
+    """The process that owns the data folder."""
+
+    idle_minutes: Whole = _option(
+        10, "How long it stays when nothing needs it any more.", unit="minutes", ge=0, le=10_080, example=10
+    )
+
+
+class Log(Section):
+    """Logging, always to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = _option("info", "Least level to log.", example="info")
+    format: Literal["text", "json"] = _option("text", "key=value text, or one JSON object a line.", example="text")
+    wire: bool = _option(False, "Log SMTP conversations line by line, without secrets.", example=False)
+
+
+class Settings(BaseModel):
+    """The whole configuration; immutable. Made by `load`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_dir: Path = _option(..., "The data folder, absolute.", example="/var/lib/daimon-mcp")
+    config_file: Path | None = _option(None, "The file that was read; None without one.", example="config.toml")
+    api_key: SecretStr | None = _option(None, "Key of the stdio session.", example="dm_free_...")
+    http: Http = Http()
+    smtp: Smtp = Smtp()
+    relay: Relay = Relay()
+    mail: Mail = Mail()
+    limits: LimitsByTier = LimitsByTier()
+    mcp: Mcp = Mcp()
+    operator: Operator = Operator()
+    owner: Owner = Owner()
+    log: Log = Log()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.absolute()
+
+    @property
+    def smtp_hostname(self) -> str:
+        """What this server calls itself in SMTP."""
+        return self.smtp.hostname or self.mail.domain
+
+    @property
+    def mail_domains(self) -> tuple[str, ...]:
+        """Every domain inboxes may have, the default one first, none twice."""
+        return tuple(dict.fromkeys((self.mail.domain, *self.mail.domains)))
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """Host names, without port, that a Host header may carry; IPv6 addresses in brackets."""
+        if self.http.allowed_hosts:
+            return self.http.allowed_hosts
+        if self.http.public_url is None:
+            return _LOOPBACK_NAMES
+        name = urlsplit(self.http.public_url).hostname or ""
+        return tuple(dict.fromkeys((*_LOOPBACK_NAMES, f"[{name}]" if ":" in name else name)))
+
+    def public_url(self, port: int) -> str:
+        """Base of links shown to people, without a slash at the end; `port` is the one that was really bound."""
+        if self.http.public_url is not None:
+            return self.http.public_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.http.host, self.http.host)  # noqa: S104  not a bind
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def tier_limits(self) -> dict[Tier, Limits]:
+        """The limits of every tier."""
+        return {tier: cast("TierLimits", getattr(self.limits, tier)).limits() for tier in Tier}
+
+
+def load(
+    *,
+    config: Path | None = None,
+    data_dir: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    **overrides: object,
+) -> Settings:
+    """Read the configuration: arguments, then `environ`, then the file, then defaults.
+
+    `overrides` are sections (`http={"port": 0}`) or `api_key`; a None among them means "not given". The file is
+    `config`, else DAIMON_CONFIG, else `config.toml` in the data folder if there is one; a file that was named must
+    exist. Raises SettingsError, which lists every problem at once.
+    """
+    folder = Path(paths.data_dir(environ, None if data_dir is None else str(data_dir)))
+    named = config or (Path(environ["DAIMON_CONFIG"]).expanduser() if environ.get("DAIMON_CONFIG") else None)
+    file = (named or folder / "config.toml").absolute()
+    sources: list[Source] = [
+        arguments({**overrides, "data_dir": folder}),
+        environment(environ, Settings, FLAT_NAMES, apart=("data_dir", "config_file")),
+    ]
+    if named is not None or file.exists():
+        sources.append(read_toml(file, Settings, apart=("data_dir", "config_file", "api_key")))
+        sources[0].values["config_file"] = file
+    problems = [problem for source in sources for problem in source.problems]
+    try:
+        settings = Settings.model_validate(merge(source.values for source in reversed(sources)))
+    except ValidationError as error:
+        problems += explain(error, Settings, sources)
+        raise SettingsError("\n".join(problems)) from None  # the cause would print the values
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def example_toml() -> str:
+    """`config.example.toml`: every option commented out, with description, unit, default and environment name."""
+    from daimon_mcp.settings_example import print_example
+
+    return print_example(Settings, apart=("data_dir", "config_file", "api_key"))

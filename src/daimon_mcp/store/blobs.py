@@ -1,0 +1,115 @@
+"""Raw messages by the SHA-256 of their exact bytes: zstd in the database, large ones as fsynced files.
+
+`prepare` does the costly part (hash, compress, write and fsync a large one) on a thread and before the transaction;
+`put` only inserts the row. One copy serves any number of messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store.database import Database, Transaction, is_unavailable
+
+IN_DATABASE = 1 << 20  # larger than this (after compression) would hold up the writer
+_SMALL = 4096  # compressing this on the event loop costs less than a thread hop
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBlob:
+    """Bytes ready to be put: large ones are already on disk."""
+
+    hash: str
+    size: int
+    encoding: str
+    data: bytes | None
+
+
+def _compressed(content: bytes) -> tuple[str, bytes]:
+    import zstandard
+
+    packed = zstandard.ZstdCompressor(level=3).compress(content)
+    return ("zstd", packed) if len(packed) <= len(content) * 0.9 else ("raw", content)
+
+
+def _decompressed(encoding: str, data: bytes, size: int) -> bytes:
+    if encoding == "raw":
+        return data
+    import zstandard
+
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+
+
+class Blobs:
+    """The blob folder and the blobs table."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / digest[:2] / digest
+
+    def _prepare(self, content: bytes) -> PreparedBlob:
+        digest = hashlib.sha256(content).hexdigest()
+        encoding, data = _compressed(content)
+        if len(data) <= IN_DATABASE:
+            return PreparedBlob(digest, len(content), encoding, data)
+        try:
+            self._write_file(self._path(digest), data)
+        except OSError as error:
+            if is_unavailable(error):
+                raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=30) from error
+            raise
+        return PreparedBlob(digest, len(content), encoding, None)
+
+    @staticmethod
+    def _write_file(path: Path, data: bytes) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        for folder in (path.parent, path.parent.parent):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    async def prepare(self, content: bytes) -> PreparedBlob:
+        """Hash, compress, and write and fsync to a file if large. Raises Refused(STORE_UNAVAILABLE)."""
+        if len(content) <= _SMALL:
+            return self._prepare(content)
+        return await asyncio.to_thread(self._prepare, content)
+
+    @staticmethod
+    def put(tx: Transaction, blob: PreparedBlob, now: int) -> None:
+        """Insert the row, unless these bytes are there already."""
+        tx.run(sql.blob_insert, hash=blob.hash, size=blob.size, encoding=blob.encoding, data=blob.data, created_at=now)
+
+    async def get(self, database: Database, digest: str) -> bytes:
+        """The exact bytes. Raises LookupError when there are none under this hash."""
+        row = await database.one(sql.blob_get, hash=digest)
+        if row is None:
+            raise LookupError(f"no blob {digest}")
+        size, encoding, data = row
+        if data is None or size > _SMALL:
+            return await asyncio.to_thread(self._load, digest, size, encoding, data)
+        return _decompressed(encoding, data, size)
+
+    def _load(self, digest: str, size: int, encoding: str, data: Any) -> bytes:
+        packed = data if data is not None else self._path(digest).read_bytes()
+        return _decompressed(encoding, packed, size)

@@ -1,0 +1,795 @@
+"""Every statement of the store, built once with SQLAlchemy Core from the tables.
+
+`python -m daimon_mcp.store.generate` compiles them to text for each engine into `compiled.py`, which is all that is
+loaded at run time: starting up costs no SQLAlchemy, and SQL stays in one portable place (no sequences for
+order, no OFFSET, no LIKE case rules, no count(*) on request paths).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BindParameter, Insert, Table, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlmodel import SQLModel
+
+from daimon_mcp.store import tables as t
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return SQLModel.metadata.tables[model.__name__.lower()]
+
+
+def b(name: str) -> BindParameter[Any]:
+    """A parameter the caller passes."""
+    return bindparam(name)
+
+
+def _insert(table: Table, *without: str) -> Insert:
+    return table.insert().values({c.name: b(c.name) for c in table.c if c.name not in without})
+
+
+def _insert_once(table: Table, *without: str) -> Any:
+    values = {c.name: b(c.name) for c in table.c if c.name not in without}
+    return upsert(table).values(values).on_conflict_do_nothing()
+
+
+meta = _table(t.Meta)
+accounts = _table(t.Accounts)
+keys = _table(t.Keys)
+inboxes = _table(t.Inboxes)
+mailboxes = _table(t.Mailboxes)
+expunged = _table(t.Expunged)
+messages = _table(t.Messages)
+bodies = _table(t.Bodies)
+attachments = _table(t.Attachments)
+labels = _table(t.Labels)
+threads = _table(t.Threads)
+refs = _table(t.Refs)
+blobs = _table(t.Blobs)
+drafts = _table(t.Drafts)
+queue = _table(t.Queue)
+deliveries = _table(t.Deliveries)
+attempts = _table(t.Attempts)
+idempotency = _table(t.Idempotency)
+usages = _table(t.Usages)
+events = _table(t.Events)
+approvals = _table(t.Approvals)
+
+# -- meta ------------------------------------------------------------------------------------------------------------
+
+meta_get = select(meta.c.value).where(meta.c.key == b("key"))
+_meta_put = upsert(meta).values(key=b("key"), value=b("value"))
+meta_put = _meta_put.on_conflict_do_update(index_elements=["key"], set_={"value": _meta_put.excluded.value})
+
+# -- accounts and keys -----------------------------------------------------------------------------------------------
+
+account_insert = _insert(accounts, "no", "smtp_version").returning(accounts.c.no)
+_account = select(
+    accounts.c.no, accounts.c.id, accounts.c.tier, accounts.c.status, accounts.c.created_at, accounts.c.smtp_version
+)
+account_by_no = _account.where(accounts.c.no == b("account_no"))
+account_by_id = _account.where(accounts.c.id == b("id"))
+account_list = _account.where(accounts.c.kind == "agent").order_by(accounts.c.no)
+account_set_tier = update(accounts).where(accounts.c.no == b("account_no")).values(tier=b("tier"))
+account_set_status = update(accounts).where(accounts.c.no == b("account_no")).values(status=b("status"))
+account_bump_smtp = (
+    update(accounts)
+    .where(accounts.c.no == b("account_no"))
+    .values(smtp_version=accounts.c.smtp_version + 1)
+    .returning(accounts.c.smtp_version)
+)
+
+key_insert = _insert(keys, "no", "last_used_at", "revoked_at")
+key_by_hash = (
+    select(
+        keys.c.id,
+        keys.c.account_no,
+        accounts.c.id.label("account_id"),
+        keys.c.inbox_no,
+        keys.c.permissions_json,
+        keys.c.expires_at,
+        keys.c.last_used_at,
+        accounts.c.status,
+    )
+    .join(accounts, accounts.c.no == keys.c.account_no)
+    .where(keys.c.sha256 == b("sha256"), keys.c.revoked_at.is_(None))
+)
+key_touch = update(keys).where(keys.c.id == b("id")).values(last_used_at=b("now"))
+key_revoke = (
+    update(keys)
+    .where(keys.c.id == b("id"), keys.c.account_no == b("account_no"), keys.c.revoked_at.is_(None))
+    .values(revoked_at=b("now"))
+    .returning(keys.c.id)
+)
+keys_of_account = (
+    select(
+        keys.c.id,
+        keys.c.hint,
+        keys.c.name,
+        inboxes.c.address,
+        keys.c.permissions_json,
+        keys.c.created_at,
+        keys.c.last_used_at,
+        keys.c.expires_at,
+        keys.c.revoked_at,
+    )
+    .join(inboxes, inboxes.c.no == keys.c.inbox_no, isouter=True)
+    .where(keys.c.account_no == b("account_no"))
+    .order_by(keys.c.no)
+)
+
+# -- inboxes and mailboxes -------------------------------------------------------------------------------------------
+
+inbox_insert = _insert(
+    inboxes,
+    "no",
+    "next_n",
+    "change_seq",
+    "message_count",
+    "unread_count",
+    "thread_count",
+    "storage_bytes",
+    "last_received_at",
+    "deleted_at",
+).returning(inboxes.c.no)
+_inbox = select(
+    inboxes.c.no,
+    inboxes.c.id,
+    inboxes.c.account_no,
+    inboxes.c.address,
+    inboxes.c.display_name,
+    inboxes.c.status,
+    inboxes.c.metadata_json,
+    inboxes.c.message_count,
+    inboxes.c.unread_count,
+    inboxes.c.thread_count,
+    inboxes.c.last_received_at,
+    inboxes.c.created_at,
+    inboxes.c.deleted_at,
+)
+inbox_by_id = _inbox.where(inboxes.c.id == b("id"), inboxes.c.deleted_at.is_(None))
+inbox_by_address = _inbox.where(inboxes.c.address == b("address"), inboxes.c.deleted_at.is_(None))
+inbox_by_no = _inbox.where(inboxes.c.no == b("inbox_no"))
+inbox_by_client_id = _inbox.where(inboxes.c.account_no == b("account_no"), inboxes.c.client_id == b("client_id"))
+inboxes_page = (
+    _inbox.where(
+        inboxes.c.account_no == b("account_no"),
+        inboxes.c.deleted_at.is_(None),
+        inboxes.c.no < b("before"),
+        or_(b("only_inbox") == 0, inboxes.c.no == b("only_inbox")),
+    )
+    .order_by(inboxes.c.no.desc())
+    .limit(b("limit"))
+)
+inboxes_count = (
+    select(func.count())
+    .select_from(inboxes)
+    .where(
+        inboxes.c.account_no == b("account_no"),
+        inboxes.c.deleted_at.is_(None),
+        or_(b("only_inbox") == 0, inboxes.c.no == b("only_inbox")),
+    )
+)
+inbox_address_in_use = (
+    select(inboxes.c.no)
+    .where(
+        inboxes.c.address == b("address"),
+        or_(inboxes.c.deleted_at.is_(None), inboxes.c.deleted_at > b("quarantined_since")),
+    )
+    .limit(1)
+)
+inboxes_created_since = (
+    select(inboxes.c.created_at)
+    .where(inboxes.c.account_no == b("account_no"), inboxes.c.created_at > b("since"))
+    .order_by(inboxes.c.created_at)
+)
+inbox_next_n = (
+    update(inboxes)
+    .where(inboxes.c.no == b("inbox_no"))
+    .values(next_n=inboxes.c.next_n + 1, change_seq=inboxes.c.change_seq + 1)
+    .returning(inboxes.c.next_n - 1)
+)
+inbox_latest_n = select(inboxes.c.next_n - 1).where(inboxes.c.no == b("inbox_no"))
+inbox_count = (
+    update(inboxes)
+    .where(inboxes.c.no == b("inbox_no"))
+    .values(
+        message_count=inboxes.c.message_count + b("messages"),
+        unread_count=inboxes.c.unread_count + b("unread"),
+        thread_count=inboxes.c.thread_count + b("threads"),
+        storage_bytes=inboxes.c.storage_bytes + b("bytes"),
+        last_received_at=func.coalesce(b("received_at"), inboxes.c.last_received_at),
+    )
+)
+inbox_delete = (
+    update(inboxes)
+    .where(inboxes.c.no == b("inbox_no"), inboxes.c.deleted_at.is_(None))
+    .values(deleted_at=b("now"), status="deleted")
+    .returning(inboxes.c.id)
+)
+
+mailbox_insert = _insert(mailboxes, "no", "uidnext", "highestmodseq", "total", "unseen")
+mailboxes_of_inbox = (
+    select(mailboxes.c.no, mailboxes.c.name, mailboxes.c.total, mailboxes.c.unseen, mailboxes.c.uidnext)
+    .where(mailboxes.c.inbox_no == b("inbox_no"))
+    .order_by(mailboxes.c.no)
+)
+mailbox_take_uid = (
+    update(mailboxes)
+    .where(mailboxes.c.inbox_no == b("inbox_no"), mailboxes.c.name == b("name"))
+    .values(
+        uidnext=mailboxes.c.uidnext + 1,
+        highestmodseq=mailboxes.c.highestmodseq + 1,
+        total=mailboxes.c.total + 1,
+        unseen=mailboxes.c.unseen + b("unseen"),
+    )
+    .returning(mailboxes.c.no, mailboxes.c.uidnext - 1, mailboxes.c.highestmodseq)
+)
+mailbox_lose = (
+    update(mailboxes)
+    .where(mailboxes.c.no == b("mailbox_no"))
+    .values(
+        highestmodseq=mailboxes.c.highestmodseq + 1,
+        total=mailboxes.c.total - 1,
+        unseen=mailboxes.c.unseen - b("unseen"),
+    )
+    .returning(mailboxes.c.highestmodseq)
+)
+mailbox_touch = (
+    update(mailboxes)
+    .where(mailboxes.c.no == b("mailbox_no"))
+    .values(highestmodseq=mailboxes.c.highestmodseq + 1, unseen=mailboxes.c.unseen + b("unseen"))
+    .returning(mailboxes.c.highestmodseq)
+)
+expunged_insert = _insert(expunged)
+
+# -- blobs -----------------------------------------------------------------------------------------------------------
+
+blob_insert = _insert_once(blobs)
+blob_get = select(blobs.c.size, blobs.c.encoding, blobs.c.data).where(blobs.c.hash == b("hash"))
+
+# -- threads ---------------------------------------------------------------------------------------------------------
+
+thread_insert = _insert(threads, "seq", "message_count", "unread_count", "deleted_at").returning(threads.c.seq)
+_thread = select(
+    threads.c.seq,
+    threads.c.id,
+    threads.c.inbox_no,
+    inboxes.c.id.label("inbox_id"),
+    threads.c.subject,
+    threads.c.participants_json,
+    threads.c.labels_json,
+    threads.c.message_count,
+    threads.c.unread_count,
+    threads.c.created_at,
+    threads.c.last_at,
+).join(inboxes, inboxes.c.no == threads.c.inbox_no)
+thread_by_id = _thread.where(threads.c.id == b("id"), inboxes.c.account_no == b("account_no"))
+thread_head = select(threads.c.id, threads.c.participants_json).where(threads.c.seq == b("thread_seq"))
+thread_add = (
+    update(threads)
+    .where(threads.c.seq == b("thread_seq"))
+    .values(
+        message_count=threads.c.message_count + b("messages"),
+        unread_count=threads.c.unread_count + b("unread"),
+        last_at=case((b("at") > threads.c.last_at, b("at")), else_=threads.c.last_at),
+        participants_json=b("participants_json"),
+    )
+)
+thread_count = (
+    update(threads)
+    .where(threads.c.seq == b("thread_seq"))
+    .values(message_count=threads.c.message_count + b("messages"), unread_count=threads.c.unread_count + b("unread"))
+)
+ref_find = select(refs.c.thread_seq).where(refs.c.inbox_no == b("inbox_no"), refs.c.message_id == b("message_id"))
+ref_insert = _insert_once(refs)
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+message_insert = _insert(messages, "answered", "flagged", "deleted_at", "purge_at")
+body_insert = _insert(bodies)
+body_replace = (
+    update(bodies)
+    .where(bodies.c.seq == b("seq"))
+    .values({c.name: b(c.name + "_") for c in bodies.c if c.name != "seq"})
+)
+attachment_insert = _insert(attachments, "no")
+attachments_of = (
+    select(
+        attachments.c.id,
+        attachments.c.part,
+        attachments.c.filename,
+        attachments.c.content_type,
+        attachments.c.content_id,
+        attachments.c.disposition,
+        attachments.c.size,
+    )
+    .where(attachments.c.seq == b("seq"))
+    .order_by(attachments.c.no)
+)
+attachments_delete = delete(attachments).where(attachments.c.seq == b("seq"))
+label_insert = _insert_once(labels)
+labels_delete = delete(labels).where(labels.c.seq == b("seq"))
+
+_row = select(
+    messages.c.seq,
+    messages.c.id,
+    messages.c.inbox_no,
+    inboxes.c.id.label("inbox_id"),
+    threads.c.id.label("thread_id"),
+    mailboxes.c.name.label("mailbox"),
+    messages.c.direction,
+    messages.c.status,
+    messages.c.kind,
+    messages.c.message_id,
+    messages.c.in_reply_to,
+    messages.c.references_json,
+    messages.c.from_address,
+    messages.c.from_name,
+    messages.c.to_json,
+    messages.c.cc_json,
+    messages.c.bcc_json,
+    messages.c.reply_to_json,
+    messages.c.tag,
+    messages.c.subject,
+    messages.c.preview,
+    messages.c.labels_json,
+    messages.c.has_attachments,
+    messages.c.seen,
+    messages.c.size,
+    messages.c.est_tokens,
+    messages.c.blob_hash,
+    messages.c.draft_id,
+    messages.c.date,
+    messages.c.received_at,
+    messages.c.sent_at,
+    messages.c.send_at,
+    messages.c.deleted_at,
+    messages.c.thread_seq,
+    messages.c.mailbox_no,
+    messages.c.uid,
+)
+_joined = (
+    _row.join(inboxes, inboxes.c.no == messages.c.inbox_no)
+    .join(threads, threads.c.seq == messages.c.thread_seq)
+    .join(mailboxes, mailboxes.c.no == messages.c.mailbox_no)
+)
+message_by_id = _joined.where(messages.c.id == b("id"))
+message_by_seq = _joined.where(messages.c.seq == b("seq"))
+message_by_message_id = _joined.where(
+    messages.c.inbox_no == b("inbox_no"), messages.c.message_id == b("message_id"), messages.c.deleted_at.is_(None)
+).limit(1)
+body_by_seq = select(
+    bodies.c.text,
+    bodies.c.reply_text,
+    bodies.c.html,
+    bodies.c.links_json,
+    bodies.c.warnings_json,
+    bodies.c.authentication_json,
+).where(bodies.c.seq == b("seq"))
+_matching = and_(
+    messages.c.inbox_no == b("inbox_no"),
+    messages.c.deleted_at.is_(None),
+    or_(b("thread_seq") == 0, messages.c.thread_seq == b("thread_seq")),
+    or_(b("direction") == "", messages.c.direction == b("direction")),
+    or_(b("mailbox") == "", mailboxes.c.name == b("mailbox")),
+    or_(b("unread") == 0, messages.c.seen == 0),
+    messages.c.received_at >= b("received_from"),
+    messages.c.received_at < b("received_to"),
+    or_(
+        b("label") == "",
+        select(labels.c.seq)
+        .where(labels.c.inbox_no == b("inbox_no"), labels.c.label == b("label"), labels.c.seq == messages.c.seq)
+        .exists(),
+    ),
+)
+messages_newest = (
+    _joined.where(_matching, messages.c.seq < b("before"), messages.c.seq > b("after"))
+    .order_by(messages.c.seq.desc())
+    .limit(b("limit"))
+)
+messages_oldest = (
+    _joined.where(_matching, messages.c.seq < b("before"), messages.c.seq > b("after"))
+    .order_by(messages.c.seq)
+    .limit(b("limit"))
+)
+messages_after = (
+    _joined.where(
+        messages.c.inbox_no == b("inbox_no"),
+        messages.c.deleted_at.is_(None),
+        messages.c.direction == "inbound",
+        messages.c.seq > b("after"),
+        messages.c.seq <= b("until"),
+        or_(b("unread") == 0, messages.c.seen == 0),
+        or_(b("thread_seq") == 0, messages.c.thread_seq == b("thread_seq")),
+    )
+    .order_by(messages.c.seq)
+    .limit(b("limit"))
+)
+thread_messages = (
+    _joined.where(
+        messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None), messages.c.seq > b("after")
+    )
+    .order_by(messages.c.seq)
+    .limit(b("limit"))
+)
+messages_find = (
+    _joined.join(bodies, bodies.c.seq == messages.c.seq)
+    .where(
+        messages.c.inbox_no == b("inbox_no"),
+        messages.c.deleted_at.is_(None),
+        messages.c.seq < b("before"),
+        *(
+            or_(
+                b(f"word{n}") == "",
+                func.instr(
+                    func.lower(
+                        messages.c.subject
+                        + " "
+                        + messages.c.from_name
+                        + " "
+                        + messages.c.from_address
+                        + " "
+                        + messages.c.to_json
+                        + " "
+                        + bodies.c.text
+                    ),
+                    b(f"word{n}"),
+                )
+                > 0,
+            )
+            for n in range(8)
+        ),
+    )
+    .order_by(messages.c.seq.desc())
+    .limit(b("limit"))
+)
+message_see = (
+    update(messages)
+    .where(messages.c.seq == b("seq"), messages.c.seen == 0)
+    .values(seen=1, modseq=b("new_modseq"))
+    .returning(messages.c.seq)
+)
+message_unseen = select(messages.c.mailbox_no, messages.c.thread_seq).where(
+    messages.c.seq == b("seq"), messages.c.seen == 0, messages.c.deleted_at.is_(None)
+)
+message_move = (
+    update(messages)
+    .where(messages.c.seq == b("seq"))
+    .values(mailbox_no=b("to_mailbox_no"), uid=b("to_uid"), modseq=b("to_modseq"))
+)
+message_set_status = (
+    update(messages)
+    .where(messages.c.seq == b("seq"))
+    .values(status=b("new_status"), sent_at=func.coalesce(messages.c.sent_at, b("new_sent_at")))
+)
+message_set_schedule = update(messages).where(messages.c.seq == b("seq")).values(send_at=b("new_send_at"))
+message_delete = (
+    update(messages)
+    .where(messages.c.seq == b("seq"), messages.c.deleted_at.is_(None))
+    .values(deleted_at=b("now"), status=b("new_status"))
+    .returning(messages.c.seq)
+)
+
+# -- drafts ----------------------------------------------------------------------------------------------------------
+
+draft_insert = _insert(drafts, "no", "message_no", "message_id").returning(drafts.c.no)
+_draft = select(
+    drafts.c.no,
+    drafts.c.id,
+    drafts.c.inbox_no,
+    inboxes.c.id.label("inbox_id"),
+    drafts.c.kind,
+    drafts.c.state,
+    drafts.c.source_seq,
+    drafts.c.content_json,
+    drafts.c.send_at,
+    drafts.c.message_no,
+    drafts.c.message_id,
+    drafts.c.created_at,
+    drafts.c.updated_at,
+).join(inboxes, inboxes.c.no == drafts.c.inbox_no)
+draft_by_id = _draft.where(drafts.c.id == b("id"))
+draft_by_client_id = _draft.where(drafts.c.inbox_no == b("inbox_no"), drafts.c.client_id == b("client_id"))
+drafts_page = (
+    _draft.where(
+        drafts.c.inbox_no == b("inbox_no"),
+        drafts.c.state.in_(["draft", "scheduled", "pending_upgrade"]),
+        drafts.c.no < b("before"),
+    )
+    .order_by(drafts.c.no.desc())
+    .limit(b("limit"))
+)
+draft_update = (
+    update(drafts)
+    .where(drafts.c.no == b("draft_no"))
+    .values(content_json=b("content_json_"), send_at=b("send_at_"), updated_at=b("now"))
+)
+draft_link = (
+    update(drafts)
+    .where(drafts.c.no == b("draft_no"))
+    .values(state=b("new_state"), message_no=b("seq"), message_id=b("new_message_id"), updated_at=b("now"))
+)
+draft_sent_by_message = (
+    update(drafts).where(drafts.c.message_no == b("seq"), drafts.c.state != "sent").values(state="sent")
+)
+draft_unlink_by_message = (
+    update(drafts)
+    .where(drafts.c.message_no == b("seq"), drafts.c.state != "sent")
+    .values(state="draft", message_no=None, message_id=None, send_at=None)
+)
+draft_delete = delete(drafts).where(drafts.c.no == b("draft_no"))
+
+# -- queue -----------------------------------------------------------------------------------------------------------
+
+queue_insert = _insert(queue, "no").returning(queue.c.no)
+_queue = select(
+    queue.c.no,
+    queue.c.message_seq,
+    queue.c.account_no,
+    queue.c.inbox_no,
+    queue.c.state,
+    queue.c.mail_from,
+    queue.c.smtputf8,
+    queue.c.recipients,
+    queue.c.counted_at,
+    queue.c.counted_day,
+    queue.c.counted_month,
+    queue.c.send_at,
+    queue.c.created_at,
+    queue.c.expires_at,
+)
+queue_by_message = _queue.where(queue.c.message_seq == b("seq"))
+queue_by_no = _queue.where(queue.c.no == b("queue_no"))
+queue_fingerprint = (
+    select(messages.c.id, messages.c.status, messages.c.message_id, messages.c.sent_at, messages.c.send_at)
+    .join(messages, messages.c.seq == queue.c.message_seq)
+    .where(
+        queue.c.inbox_no == b("inbox_no"),
+        queue.c.fingerprint == b("fingerprint"),
+        queue.c.created_at > b("since"),
+        messages.c.deleted_at.is_(None),
+    )
+    .order_by(queue.c.created_at.desc())
+    .limit(1)
+)
+queue_burst = select(func.coalesce(func.sum(queue.c.recipients), 0)).where(
+    queue.c.account_no == b("account_no"), queue.c.counted_at > b("since")
+)
+queue_due = (
+    select(queue.c.message_seq)
+    .where(queue.c.state == "scheduled", queue.c.send_at <= b("now"))
+    .order_by(queue.c.send_at)
+    .limit(b("limit"))
+)
+queue_next_scheduled = select(func.min(queue.c.send_at)).where(queue.c.state == "scheduled")
+queue_waiting = (
+    select(queue.c.message_seq)
+    .where(queue.c.account_no == b("account_no"), queue.c.state == "waiting")
+    .order_by(queue.c.no)
+)
+queue_waiting_accounts = select(queue.c.account_no).where(queue.c.state == "waiting").distinct()
+queue_set_state = (
+    update(queue)
+    .where(queue.c.no == b("queue_no"))
+    .values(
+        state=b("new_state"),
+        counted_at=b("new_counted_at"),
+        counted_day=b("new_day"),
+        counted_month=b("new_month"),
+        expires_at=b("new_expires_at"),
+    )
+)
+queue_delete = delete(queue).where(queue.c.no == b("queue_no"))
+
+delivery_insert = _insert(
+    deliveries,
+    "no",
+    "attempts",
+    "lease_owner",
+    "lease_until",
+    "last_outcome",
+    "last_code",
+    "last_enhanced",
+    "last_text",
+    "remote",
+)
+deliveries_of_queue = (
+    select(
+        deliveries.c.no,
+        deliveries.c.id,
+        deliveries.c.recipient,
+        deliveries.c.transport,
+        deliveries.c.state,
+        deliveries.c.attempts,
+        deliveries.c.next_attempt_at,
+        deliveries.c.last_outcome,
+        deliveries.c.last_code,
+        deliveries.c.last_enhanced,
+        deliveries.c.last_text,
+        deliveries.c.remote,
+        deliveries.c.finished_at,
+    )
+    .where(deliveries.c.queue_no == b("queue_no"))
+    .order_by(deliveries.c.no)
+)
+deliveries_due = (
+    select(deliveries.c.no, deliveries.c.id, deliveries.c.queue_no, deliveries.c.recipient, deliveries.c.attempts)
+    .where(
+        deliveries.c.state == "queued",
+        deliveries.c.next_attempt_at <= b("now"),
+        or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= b("now")),
+    )
+    .order_by(deliveries.c.next_attempt_at, deliveries.c.no)
+    .limit(b("limit"))
+    .with_for_update(skip_locked=True)
+)
+delivery_lease = (
+    update(deliveries)
+    .where(deliveries.c.no == b("delivery_no"))
+    .values(
+        attempts=deliveries.c.attempts + 1,
+        next_attempt_at=b("again_at"),
+        lease_owner=b("owner"),
+        lease_until=b("until"),
+    )
+)
+delivery_release_leases = (
+    update(deliveries)
+    .where(deliveries.c.state == "queued", deliveries.c.lease_owner != b("owner"))
+    .values(lease_owner=None, lease_until=None, next_attempt_at=b("now"))
+)
+deliveries_next = select(
+    func.min(
+        case(
+            (
+                and_(deliveries.c.lease_until.is_not(None), deliveries.c.lease_until > deliveries.c.next_attempt_at),
+                deliveries.c.lease_until,
+            ),
+            else_=deliveries.c.next_attempt_at,
+        )
+    )
+).where(deliveries.c.state == "queued")
+delivery_start = (
+    update(deliveries)
+    .where(deliveries.c.queue_no == b("queue_no"), deliveries.c.transport == "relay", deliveries.c.state == "waiting")
+    .values(state="queued", next_attempt_at=b("now"))
+)
+delivery_result = (
+    update(deliveries)
+    .where(deliveries.c.no == b("delivery_no"), deliveries.c.state == "queued")
+    .values(
+        state=b("new_state"),
+        last_outcome=b("outcome"),
+        last_code=b("code"),
+        last_enhanced=b("enhanced"),
+        last_text=b("reply_text"),
+        remote=b("remote_"),
+        lease_owner=None,
+        lease_until=None,
+        finished_at=b("new_finished_at"),
+    )
+    .returning(deliveries.c.no)
+)
+delivery_local = (
+    update(deliveries)
+    .where(deliveries.c.no == b("delivery_no"))
+    .values(state=b("new_state"), finished_at=b("now"), last_text=b("reply_text"))
+)
+deliveries_delete = delete(deliveries).where(deliveries.c.queue_no == b("queue_no"))
+deliveries_pending = select(func.count()).select_from(deliveries).where(deliveries.c.state == "queued")
+
+attempt_insert = _insert(attempts, "ended_at", "outcome", "code", "enhanced", "text", "remote")
+attempt_finish = (
+    update(attempts)
+    .where(attempts.c.delivery_no == b("delivery_no_"), attempts.c.n == b("n_"))
+    .values(
+        ended_at=b("now"),
+        outcome=b("outcome_"),
+        code=b("code_"),
+        enhanced=b("enhanced_"),
+        text=b("text_"),
+        remote=b("remote_"),
+    )
+)
+attempts_of = (
+    select(
+        attempts.c.n,
+        attempts.c.started_at,
+        attempts.c.ended_at,
+        attempts.c.outcome,
+        attempts.c.code,
+        attempts.c.enhanced,
+        attempts.c.text,
+        attempts.c.remote,
+    )
+    .where(attempts.c.delivery_no == b("delivery_no"))
+    .order_by(attempts.c.n)
+)
+
+# -- idempotency and usage -------------------------------------------------------------------------------------------
+
+idempotency_get = select(idempotency.c.request_sha256, idempotency.c.object_id, idempotency.c.response_json).where(
+    idempotency.c.scope == b("scope"), idempotency.c.client_id == b("client_id")
+)
+idempotency_insert = _insert(idempotency)
+idempotency_delete = delete(idempotency).where(
+    idempotency.c.scope == b("scope"), idempotency.c.client_id == b("client_id")
+)
+
+usage_get = select(usages.c.used).where(usages.c.account_no == b("account_no"), usages.c.period == b("period"))
+_usage_add = upsert(usages).values(account_no=b("account_no"), period=b("period"), used=b("used"))
+usage_add = _usage_add.on_conflict_do_update(
+    index_elements=["account_no", "period"],
+    set_={"used": usages.c.used + _usage_add.excluded.used},
+    where=or_(b("cap") < 0, usages.c.used + _usage_add.excluded.used <= b("cap")),
+).returning(usages.c.used)
+usage_take_back = (
+    update(usages)
+    .where(usages.c.account_no == b("account_no"), usages.c.period == b("period"))
+    .values(used=usages.c.used - b("sends"))
+)
+
+# -- events and approvals --------------------------------------------------------------------------------------------
+
+event_insert = _insert(events, "seq")
+events_of_account = (
+    select(events.c.seq, events.c.id, events.c.type, events.c.payload_json, events.c.created_at)
+    .where(events.c.account_no == b("account_no"), events.c.seq > b("after"))
+    .order_by(events.c.seq)
+    .limit(b("limit"))
+)
+
+approval_insert = _insert(approvals, "no", "comment", "decided_by", "decided_at")
+_approval = select(
+    approvals.c.id,
+    approvals.c.account_no,
+    accounts.c.id.label("account_id"),
+    approvals.c.kind,
+    approvals.c.state,
+    approvals.c.jti,
+    approvals.c.target_tier,
+    approvals.c.reason,
+    approvals.c.context_json,
+    approvals.c.action_label,
+    approvals.c.comment,
+    approvals.c.decided_by,
+    approvals.c.created_at,
+    approvals.c.expires_at,
+    approvals.c.decided_at,
+    accounts.c.tier,
+).join(accounts, accounts.c.no == approvals.c.account_no)
+approval_by_id = _approval.where(approvals.c.id == b("id"))
+approval_by_jti = _approval.where(approvals.c.jti == b("jti"))
+approval_same = _approval.where(
+    approvals.c.account_no == b("account_no"),
+    approvals.c.kind == "upgrade",
+    approvals.c.state == "open",
+    approvals.c.target_tier == b("target_tier"),
+    approvals.c.reason == b("reason"),
+    approvals.c.expires_at > b("fresh_until"),
+).limit(1)
+approvals_open = _approval.where(approvals.c.state == "open", approvals.c.expires_at > b("now")).order_by(
+    approvals.c.no
+)
+approvals_open_count = (
+    select(func.count()).select_from(approvals).where(approvals.c.state == "open", approvals.c.expires_at > b("now"))
+)
+approval_decide = (
+    update(approvals)
+    .where(approvals.c.id == b("id"), approvals.c.state == "open", approvals.c.expires_at > b("now"))
+    .values(state=b("new_state"), comment=b("new_comment"), decided_by=b("by"), decided_at=b("now"))
+    .returning(approvals.c.id)
+)
+approvals_close_others = (
+    update(approvals)
+    .where(
+        approvals.c.account_no == b("account_no"),
+        approvals.c.kind == "upgrade",
+        approvals.c.state == "open",
+        approvals.c.id != b("id"),
+        approvals.c.target_tier.in_([b("tier_a"), b("tier_b"), b("tier_c"), b("tier_d")]),
+    )
+    .values(state="closed", decided_at=b("now"))
+)
