@@ -32,7 +32,7 @@ from pydantic_core import PydanticCustomError
 from daimon_mcp import paths
 from daimon_mcp.domain.tiers import DEFAULT_LIMITS, Limits, Tier
 from daimon_mcp.settings_sources import (
-    Source,
+    UNLIMITED,
     arguments,
     environment,
     explain,
@@ -49,9 +49,10 @@ FLAT_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Short environment names; where a long name says the same option, the long one wins."""
 
-UNLIMITED = -1
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_NOT_IN_FILES = ("data_dir", "config_file", "api_key")  # a file cannot say where it is, nor who one session is
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  listening everywhere, and how to reach that from here
 
 
 class SettingsError(Exception):
@@ -114,8 +115,13 @@ Url = Annotated[str, AfterValidator(_url)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_items)]
 Domains = Annotated[tuple[Domain, ...], BeforeValidator(_items)]
-ExistingFile = Annotated[FilePath, BeforeValidator(_user_path)]
-ExistingFolder = Annotated[DirectoryPath, BeforeValidator(_user_path)]
+ExistingFile = Annotated[FilePath, BeforeValidator(_user_path), AfterValidator(Path.absolute)]
+ExistingFolder = Annotated[DirectoryPath, BeforeValidator(_user_path), AfterValidator(Path.absolute)]
+
+
+def _bracketed(host: str) -> str:
+    """A host as URLs and Host headers write it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def is_loopback(host: str) -> bool:
@@ -168,7 +174,7 @@ class Http(Section):
     allowed_hosts: Names = _option(
         (),
         "Host names clients may connect by (the Host header, against DNS rebinding). "
-        "Empty: the loopback names, and the host of public_url.",
+        "Empty: the loopback names, host, and the host of public_url.",
         example=("mail.example.org",),
     )
 
@@ -430,17 +436,18 @@ class Settings(BaseModel):
         """Host names, without port, that a Host header may carry; IPv6 addresses in brackets."""
         if self.http.allowed_hosts:
             return self.http.allowed_hosts
-        if self.http.public_url is None:
-            return _LOOPBACK_NAMES
-        name = urlsplit(self.http.public_url).hostname or ""
-        return tuple(dict.fromkeys((*_LOOPBACK_NAMES, f"[{name}]" if ":" in name else name)))
+        names = list[str](_LOOPBACK_NAMES)
+        if self.http.host not in _WILDCARDS:
+            names.append(_bracketed(self.http.host))
+        if self.http.public_url is not None:
+            names.append(_bracketed(urlsplit(self.http.public_url).hostname or ""))
+        return tuple(dict.fromkeys(names))
 
     def public_url(self, port: int) -> str:
         """Base of links shown to people, without a slash at the end; `port` is the one that was really bound."""
         if self.http.public_url is not None:
             return self.http.public_url
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.http.host, self.http.host)  # noqa: S104  not a bind
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"http://{_bracketed(_WILDCARDS.get(self.http.host, self.http.host))}:{port}"
 
     def tier_limits(self) -> dict[Tier, Limits]:
         """The limits of every tier."""
@@ -463,13 +470,12 @@ def load(
     folder = Path(paths.data_dir(environ, None if data_dir is None else str(data_dir)))
     named = config or (Path(environ["DAIMON_CONFIG"]).expanduser() if environ.get("DAIMON_CONFIG") else None)
     file = (named or folder / "config.toml").absolute()
-    sources: list[Source] = [
-        arguments({**overrides, "data_dir": folder}),
-        environment(environ, Settings, FLAT_NAMES, apart=("data_dir", "config_file")),
-    ]
-    if named is not None or file.exists():
-        sources.append(read_toml(file, Settings, apart=("data_dir", "config_file", "api_key")))
-        sources[0].values["config_file"] = file
+    given = arguments({**overrides, "data_dir": folder})
+    sources = [given, environment(environ, Settings, FLAT_NAMES, apart=("data_dir", "config_file"))]
+    said = read_toml(file, Settings, apart=_NOT_IN_FILES, optional=named is None)
+    if said is not None:
+        sources.append(said)
+        given.values["config_file"] = file
     problems = [problem for source in sources for problem in source.problems]
     try:
         settings = Settings.model_validate(merge(source.values for source in reversed(sources)))
@@ -485,4 +491,4 @@ def example_toml() -> str:
     """`config.example.toml`: every option commented out, with description, unit, default and environment name."""
     from daimon_mcp.settings_example import print_example
 
-    return print_example(Settings, apart=("data_dir", "config_file", "api_key"))
+    return print_example(Settings, apart=_NOT_IN_FILES)

@@ -10,7 +10,7 @@ from typing import cast
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from daimon_mcp.settings_sources import Loc, env_name, section_model, toml_value
+from daimon_mcp.settings_sources import UNLIMITED, Loc, env_name, section_model, toml_value
 
 _HEAD = """\
 # Settings of daimon-mcp. Every option is here, commented out, with its default.
@@ -56,7 +56,12 @@ def _section(model: type[BaseModel], default: BaseModel, at: Loc) -> list[str]:
 def _option(option: FieldInfo, default: object, loc: Loc) -> str:
     unit = cast("Mapping[str, str]", option.json_schema_extra or {}).get("unit")
     value = toml_value((option.examples or [""])[0] if default is None else default)
-    stated = "not set" if default is None else f"{value} {unit}" if unit else value
+    if default is None:
+        stated = "not set"
+    elif default == UNLIMITED:
+        stated = f"{value} (no limit)"
+    else:
+        stated = f"{value} {unit}" if unit else value
     facts = f"# Default: {stated}. Environment: {env_name(loc)}\n"
     return f"{_comment(option.description or '')}{facts}#{loc[-1]} = {value}\n"
 

@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 
 Loc = tuple[str, ...]
 PREFIX = "DAIMON_"
+UNLIMITED = -1
+"""How a limit is written that there is not."""
 
 
 @dataclass
@@ -115,15 +117,19 @@ def environment(
     return source
 
 
-def read_toml(file: Path, model: type[BaseModel], *, apart: Sequence[str]) -> Source:
-    """Options from a TOML file. Unknown keys become problems, with the nearest right name, and are left out.
+def read_toml(file: Path, model: type[BaseModel], *, apart: Sequence[str], optional: bool) -> Source | None:
+    """Options from a TOML file; None when it is not there and `optional`.
 
-    Relative paths are taken to start at the file's folder. `apart` names top-level options that no file may set.
+    Unknown keys become problems, with the nearest right name, and are left out. Relative paths are taken to start at
+    the file's folder. `apart` names top-level options that no file may set.
     """
     source = Source({}, lambda loc: f"{file.name}: {toml_name(loc)}")
     try:
-        text = file.read_text("utf-8")
-        values = tomllib.loads(text)
+        values = tomllib.loads(file.read_text("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if optional:
+            return None
+        source.problems.append(f"{file}: cannot be read: {error.strerror}")
     except tomllib.TOMLDecodeError as error:
         source.problems.append(f"{file}: is not TOML: {error}")
     except UnicodeDecodeError:
@@ -148,11 +154,10 @@ def _known(
     kept: dict[str, Any] = {}
     for key, value in values.items():
         loc = (*at, key)
+        inner = section_model(model.model_fields[key]) if key in names else None
         if key not in names:
-            source.problems.append(f"{source.name(loc)}: {_unknown(key, names, loc, model)}")
-            continue
-        inner = section_model(model.model_fields[key])
-        if inner is None:
+            source.problems.append(_unknown(loc, names, model, source))
+        elif inner is None:
             kept[key] = value
         elif isinstance(value, Mapping):
             kept[key] = _known(cast("Mapping[str, Any]", value), inner, source, loc)
@@ -161,13 +166,14 @@ def _known(
     return kept
 
 
-def _unknown(key: str, names: Sequence[str], loc: Loc, model: type[BaseModel]) -> str:
-    near = _nearest(key, names, 0.6)
-    is_section = all(section_model(model.model_fields[name]) for name in names)
-    if near is not None:
-        written = f"[{'.'.join((*loc[:-1], near))}]" if is_section else near
-        return f"is not {'a section' if is_section else 'an option'}; did you mean {written}?"
-    return f"is not {'a section' if is_section else 'an option'}; there are {', '.join(names)}"
+def _unknown(loc: Loc, names: Sequence[str], model: type[BaseModel], source: Source) -> str:
+    near = _nearest(loc[-1], names, 0.6)
+    if all(section_model(model.model_fields[name]) for name in names):
+        at = loc[:-1]
+        advice = f"did you mean [{'.'.join((*at, near))}]?" if near else f"there are {', '.join(names)}"
+        return f"{source.name((*loc, '')).rstrip()}: is not a section; {advice}"
+    advice = f"did you mean {near}?" if near else f"there are {', '.join(names)}"
+    return f"{source.name(loc)}: is not an option; {advice}"
 
 
 def _from_folder(values: dict[str, Any], model: type[BaseModel], folder: Path) -> None:
@@ -266,7 +272,7 @@ def _bounds(option: FieldInfo) -> str:
     high = next((rule.le for rule in option.metadata if isinstance(rule, annotated_types.Le)), None)
     if low is not None and high is not None:
         return f"between {low} and {high}"
-    return "" if low is None else f"of {low} or more"
+    return "" if low is None else f"{low} or more"
 
 
 def toml_value(value: object) -> str:

@@ -19,6 +19,7 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     BOUNCED = "bounced"  # refused for good by the next hop
     FAILED = "failed"  # we gave up
+    UNKNOWN = "outcome_unknown"  # lost after the final dot: not sent again by itself, the sender is told
     CANCELLED = "cancelled"
 
 
@@ -34,6 +35,7 @@ class MessageStatus(StrEnum):
     DELIVERED = "delivered"
     BOUNCED = "bounced"
     FAILED = "failed"
+    OUTCOME_UNKNOWN = "outcome_unknown"
     CANCELLED = "cancelled"
     RECEIVED = "received"
 
@@ -109,6 +111,7 @@ def message_status(states: Sequence[str]) -> MessageStatus:
         (DeliveryState.QUEUED, MessageStatus.QUEUED),
         (DeliveryState.BOUNCED, MessageStatus.BOUNCED),
         (DeliveryState.FAILED, MessageStatus.FAILED),
+        (DeliveryState.UNKNOWN, MessageStatus.OUTCOME_UNKNOWN),
         (DeliveryState.SENT, MessageStatus.SENT),
         (DeliveryState.DELIVERED, MessageStatus.DELIVERED),
         (DeliveryState.CANCELLED, MessageStatus.CANCELLED),

@@ -47,7 +47,7 @@ _REFUSED = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"
 
 @lru_cache(maxsize=256)
 def find_codec(label: str) -> tuple[str, bool] | None:
-    """The Python codec for a charset label, and whether it leaves ASCII octets alone; None for a label we do not know."""
+    """The Python codec for a charset label and whether it leaves ASCII octets alone; None for a label unknown to us."""
     name = label.strip().strip("\"'").lower()
     name = _ALIASES.get(name, name)
     if not _LABEL.match(name):
@@ -72,7 +72,7 @@ def _western(octets: bytes) -> str:
 
 
 def decode_unlabelled(octets: bytes) -> str:
-    """Octets without a charset: UTF-8 when they are valid UTF-8, else Windows-1252 (guessing is worse on short text)."""
+    """Octets without a charset: UTF-8 when they are valid, else Windows-1252 (guessing is worse on short text)."""
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:

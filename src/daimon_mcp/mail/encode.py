@@ -27,13 +27,13 @@ def _q(octets: bytes) -> str:
 
 
 def encoded_words(text: str) -> str:
-    """`text` as encoded words of at most 75 characters in UTF-8, separated by single spaces; Q or B, the shorter.
+    """`text` as encoded words of at most 75 characters in UTF-8, separated by single spaces; Q for mostly ASCII, else B.
 
     No character is split between words. Q uses only what is allowed in a phrase (RFC 2047 §5 (3)).
     """
     clusters = [cluster.encode("utf-8", "replace") for cluster in _clusters(text)]
     whole = b"".join(clusters)
-    quoted = len(_q(whole)) <= (len(whole) + 2) // 3 * 4
+    quoted = len(_q(whole)) <= len(whole) * 2  # a little longer than B, and readable
     room = _MAX_WORD - len("=?utf-8?q??=")
     words: list[str] = []
     current = b""

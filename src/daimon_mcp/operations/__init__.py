@@ -1,0 +1,40 @@
+"""The product's verbs: the only thing faces call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daimon_mcp.operations.accounts import Accounts
+from daimon_mcp.operations.core import Core
+from daimon_mcp.operations.credentials import Credentials
+from daimon_mcp.operations.delivering import Delivering
+from daimon_mcp.operations.drafts import Drafts
+from daimon_mcp.operations.guidance import Guide
+from daimon_mcp.operations.inboxes import Inboxes
+from daimon_mcp.operations.messages import Messages
+from daimon_mcp.operations.receiving import Receiving
+from daimon_mcp.operations.replying import Replying
+from daimon_mcp.operations.sending import Sending
+from daimon_mcp.operations.threads import Threads
+from daimon_mcp.operations.upgrades import Upgrades
+from daimon_mcp.texts import Texts
+
+
+class Operations:
+    """One attribute for each area, built in order of need."""
+
+    def __init__(self, core: Core, master_key: bytes, *, prompts_dir: Path | None = None) -> None:
+        self.core = core
+        self.texts = Texts(prompts_dir)
+        self.credentials = Credentials(core, master_key)
+        self.upgrades = Upgrades(core, self.credentials)
+        self.accounts = Accounts(core, self.credentials)
+        self.inboxes = Inboxes(core, self.credentials)
+        self.messages = Messages(core)
+        self.threads = Threads(core)
+        self.sending = Sending(core, self.upgrades)
+        self.replying = Replying(core, self.sending)
+        self.drafts = Drafts(core, self.sending, self.replying)
+        self.receiving = Receiving(core)
+        self.delivering = Delivering(core, self.texts)
+        self.guide = Guide(self.texts, self.upgrades)

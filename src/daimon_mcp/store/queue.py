@@ -59,8 +59,7 @@ def queue_of(row: Row) -> StoredQueue:
         row
     )
     return StoredQueue(
-        no, seq, account_no, inbox_no, state, mail_from, bool(smtputf8), recipients, at, day, month, send_at, created,
-        expires,
+        no, seq, account_no, inbox_no, state, sender, bool(utf8), recipients, at, day, month, send_at, created, expires,
     )  # fmt: skip
 
 

@@ -102,6 +102,9 @@ key_revoke = (
     .values(revoked_at=b("now"))
     .returning(keys.c.id)
 )
+keys_revoke_inbox = (
+    update(keys).where(keys.c.inbox_no == b("inbox_no"), keys.c.revoked_at.is_(None)).values(revoked_at=b("now"))
+)
 keys_of_account = (
     select(
         keys.c.id,
@@ -414,6 +417,13 @@ thread_messages = (
     .order_by(messages.c.seq)
     .limit(b("limit"))
 )
+thread_newest = (
+    _joined.where(
+        messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None), messages.c.seq < b("before")
+    )
+    .order_by(messages.c.seq.desc())
+    .limit(b("limit"))
+)
 messages_find = (
     _joined.join(bodies, bodies.c.seq == messages.c.seq)
     .where(
@@ -509,10 +519,16 @@ draft_update = (
 draft_link = (
     update(drafts)
     .where(drafts.c.no == b("draft_no"))
-    .values(state=b("new_state"), message_no=b("seq"), message_id=b("new_message_id"), updated_at=b("now"))
+    .values(
+        state=b("new_state"), message_no=b("seq"), message_id=b("new_message_id"), send_at=b("new_send_at"),
+        updated_at=b("now"),
+    )
 )
 draft_sent_by_message = (
     update(drafts).where(drafts.c.message_no == b("seq"), drafts.c.state != "sent").values(state="sent")
+)
+draft_reschedule_by_message = (
+    update(drafts).where(drafts.c.message_no == b("seq"), drafts.c.state != "sent").values(state="scheduled")
 )
 draft_unlink_by_message = (
     update(drafts)
@@ -580,6 +596,9 @@ queue_set_state = (
         counted_month=b("new_month"),
         expires_at=b("new_expires_at"),
     )
+)
+queue_unsent_of_inbox = select(queue.c.message_seq, queue.c.no).where(
+    queue.c.inbox_no == b("inbox_no"), queue.c.state != "active"
 )
 queue_delete = delete(queue).where(queue.c.no == b("queue_no"))
 
@@ -789,7 +808,6 @@ approvals_close_others = (
         approvals.c.kind == "upgrade",
         approvals.c.state == "open",
         approvals.c.id != b("id"),
-        approvals.c.target_tier.in_([b("tier_a"), b("tier_b"), b("tier_c"), b("tier_d")]),
     )
     .values(state="closed", decided_at=b("now"))
 )

@@ -1,0 +1,1 @@
+"""SMTP: mail from other servers, as one more face of the core."""

@@ -1,0 +1,108 @@
+"""What we answer over SMTP: reply lines with enhanced status codes, and the reply of every refusal.
+
+Codes: RFC 5321 §4.2, RFC 3463, RFC 5248. Replies hold our words alone, never a peer's and never an exception's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from daimon_mcp.domain.refusals import RefusalCode, Refused
+
+OK: Final = "250 2.0.0 Ok"
+SENDER_OK: Final = "250 2.1.0 Ok"
+RECIPIENT_OK: Final = "250 2.1.5 Ok"
+START_CONTENT: Final = "354 End with <CRLF>.<CRLF>"
+START_TLS: Final = "220 2.0.0 Ready to start TLS"
+BYE: Final = "221 2.0.0 Bye"
+HELP: Final = "214 2.0.0 RFC 5321; commands: {commands}"
+CANNOT_VERIFY: Final = "252 2.0.0 Not told; send the mail and see"
+
+# The session ends with each of these (RFC 5321 §3.8).
+CLOSING: Final = "421 4.3.2 Server is shutting down"
+TOO_MANY_CONNECTIONS: Final = "421 4.7.0 Too many connections"
+TIMED_OUT: Final = "421 4.4.2 Timed out"
+SESSION_TOO_LONG: Final = "421 4.4.2 Session has lasted too long"
+TOO_MANY_ERRORS: Final = "421 4.7.0 Too many errors"
+LINE_WITHOUT_END: Final = "421 4.7.0 Line without an end"
+CONTENT_WITHOUT_END: Final = "421 4.3.4 Far more mail data than this server takes"
+NOT_SMTP: Final = "421 4.7.0 This is an SMTP server"
+OUT_OF_STEP: Final = "554 5.5.0 Commands sent before the reply to the last one"  # RFC 2920 §3.1
+
+LINE_TOO_LONG: Final = "500 5.5.2 Line too long"
+BARE_LINE_END: Final = "500 5.5.2 Lines end with CRLF; a CR or LF alone is refused"
+CONTROL_CHARACTERS: Final = "501 5.5.2 Control characters are refused"
+NOT_UTF8: Final = "501 5.5.2 Not UTF-8"
+UNKNOWN_COMMAND: Final = "500 5.5.1 Command not recognized"
+NOT_IMPLEMENTED: Final = "502 5.5.1 Command not implemented"
+SYNTAX: Final = "501 5.5.4 Syntax: {syntax}"
+HELLO_FIRST: Final = "503 5.5.1 Send EHLO or HELO first"
+MAIL_FIRST: Final = "503 5.5.1 Send MAIL first"
+MAIL_TWICE: Final = "503 5.5.1 MAIL already given"
+RECIPIENT_FIRST: Final = "503 5.5.1 Send RCPT first"
+NO_RECIPIENTS: Final = "554 5.5.1 No valid recipients"
+TLS_ALREADY: Final = "503 5.5.1 TLS already active"
+PARAMETER_UNKNOWN: Final = "555 5.5.4 Parameter not recognized or not implemented"
+BAD_SENDER: Final = "553 5.1.7 Not a mailbox address"
+BAD_RECIPIENT: Final = "553 5.1.3 Not a mailbox address"
+NEEDS_SMTPUTF8: Final = "553 5.6.7 An address outside ASCII needs SMTPUTF8"  # RFC 6531 §3.5
+TOO_MANY_RECIPIENTS: Final = "452 4.5.3 Too many recipients"  # RFC 5321 §4.5.3.1.10: never 5xx, so that clients split
+TOO_LARGE: Final = "552 5.3.4 Message is larger than {limit} octets"  # RFC 1870 §6
+BARE_CR_OR_LF: Final = "550 5.6.11 A CR or LF alone in the message is refused"
+
+_INTERNAL: Final = "451 4.3.0 Internal error"
+
+REFUSALS: Final[Mapping[RefusalCode, str]] = {
+    RefusalCode.SEND_REQUIRES_PAID: "550 5.7.1 Sending needs a paid tier",
+    RefusalCode.SEND_LIMIT_EXCEEDED: "550 5.7.26 Send limit reached",
+    RefusalCode.SMTP_REQUIRES_PAID: "535 5.7.8 SMTP needs a paid tier",
+    RefusalCode.RATE_LIMIT_EXCEEDED: "450 4.7.1 Too much for now, try again later",
+    RefusalCode.INBOX_NOT_FOUND: "550 5.1.1 No such inbox here",
+    RefusalCode.MESSAGE_NOT_FOUND: "554 5.5.4 No such message",
+    RefusalCode.THREAD_NOT_FOUND: "554 5.5.4 No such thread",
+    RefusalCode.DRAFT_NOT_FOUND: "554 5.5.4 No such draft",
+    RefusalCode.SCHEDULED_NOT_FOUND: "554 5.5.4 No such scheduled mail",
+    RefusalCode.APPROVAL_NOT_FOUND: "554 5.5.4 No such approval",
+    RefusalCode.KEY_NOT_FOUND: "554 5.5.4 No such key",
+    RefusalCode.INBOX_ADDRESS_TAKEN: "554 5.5.4 Address is taken",
+    RefusalCode.IDEMPOTENCY_CONFLICT: "554 5.5.4 Conflicts with an earlier request",
+    RefusalCode.DRAFT_ALREADY_SENT: "554 5.5.4 Draft was already sent",
+    RefusalCode.UNAUTHORIZED: "535 5.7.8 Authentication failed",
+    RefusalCode.FORBIDDEN: "550 5.7.1 Not allowed",
+    RefusalCode.INVALID_REQUEST: "554 5.6.0 Message or envelope not valid",
+    RefusalCode.RECIPIENT_REFUSED: "550 5.7.1 Recipient refused",
+    RefusalCode.MESSAGE_TOO_LARGE: "552 5.3.4 Message too large",
+    RefusalCode.RELAY_NOT_CONFIGURED: "550 5.4.4 No route to that domain",
+    RefusalCode.ACCOUNT_SUSPENDED: "550 5.2.1 Mailbox disabled",
+    RefusalCode.LINK_NOT_VALID: "550 5.7.1 Link not valid",
+    RefusalCode.PASSCODE_WRONG: "535 5.7.8 Authentication failed",
+    RefusalCode.STORE_UNAVAILABLE: "452 4.3.1 Cannot store mail now, try again later",
+    RefusalCode.INTERNAL: _INTERNAL,
+}
+
+REASONS: Final[Mapping[tuple[RefusalCode, str], str]] = {
+    (RefusalCode.RECIPIENT_REFUSED, "RELAY_DENIED"): "550 5.7.1 Relay access denied",
+    (RefusalCode.RECIPIENT_REFUSED, "MAIL_LOOP"): "554 5.4.6 Mail loop detected",  # RFC 5321 §6.3
+}
+
+
+def refusal(refused: Refused, cid: str) -> str:
+    """The reply line of a refusal; a transient one ends in `cid`, so that its cause can be found in the log."""
+    line = REASONS.get((refused.code, refused.reason or ""), REFUSALS[refused.code])
+    return f"{line}, id {cid}" if line.startswith("4") else line
+
+
+def accepted(cid: str) -> str:
+    """The message is durable: from here on it is ours."""
+    return f"250 2.0.0 Ok, id {cid}"
+
+
+def internal_error(cid: str) -> str:
+    """Our bug: transient, so that nothing is bounced for it, and with nothing in it but where to look."""
+    return f"{_INTERNAL}, id {cid}"
+
+
+def internal_error_closing(cid: str) -> str:
+    """The same, where the dialogue cannot go on."""
+    return f"421 4.3.0 Internal error, id {cid}"

@@ -1,0 +1,331 @@
+"""The MIME tree with byte ranges, and the facts of ENVELOPE and BODYSTRUCTURE (RFC 2045, RFC 2046, RFC 3501 §7.4.2).
+
+One pass over the bytes, linear in their number, whatever is nested in what. Never raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from daimon_mcp.mail.address_headers import RawAddress, scan_addresses
+from daimon_mcp.mail.headers import Header, decode_header, first, parse_parameters, raw_text, scan_headers
+
+MAX_PARTS = 10_000
+MAX_NESTING = 50
+
+_DASHES = re.compile(rb"\n--([^\n]*)")
+_TYPE = re.compile(r"([a-z0-9!#$&^_.+-]{1,127})/([a-z0-9!#$&^_.+-]{1,127})\Z")
+_MAX_DELIMITER = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part. Offsets count from the start of the content; ranges are [start, end).
+
+    `path` is the IMAP section ("1.2"; "" for a multipart at the top). `header_end` == `body_start` lies past the blank
+    line. The line end before a boundary belongs to the boundary. `size` counts octets as transferred, `lines` line feeds.
+    A message/rfc822 part has the nested message as its only child and that message's ENVELOPE facts in `envelope`.
+    `params` and `disposition_params` are decoded (RFC 2231), their names in lower case.
+    `warnings` is filled at the top only and speaks of the whole tree.
+    """
+
+    path: str
+    header_start: int
+    body_start: int
+    body_end: int
+    type: str
+    subtype: str
+    params: dict[str, str]
+    id: str | None
+    description: str | None
+    encoding: str
+    size: int
+    lines: int
+    disposition: str | None
+    disposition_params: dict[str, str]
+    language: tuple[str, ...]
+    location: str | None
+    md5: str | None
+    headers: tuple[Header, ...]
+    children: tuple[Part, ...] = ()
+    envelope: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def content_type(self) -> str:
+        return f"{self.type}/{self.subtype}"
+
+    def walk(self) -> Iterator[Part]:
+        """This part and all below it, in order."""
+        stack = [self]
+        while stack:
+            part = stack.pop()
+            yield part
+            stack.extend(reversed(part.children))
+
+
+@dataclass(slots=True)
+class _Node:
+    """A part while its end is not known."""
+
+    header_start: int
+    headers: list[Header]
+    body_start: int
+    type: str
+    subtype: str
+    params: dict[str, str]
+    end: int = -1
+    boundary: bytes | None = None
+    closed: bool = False
+    children: list[_Node] = field(default_factory=list["_Node"])
+
+    @property
+    def is_message(self) -> bool:
+        return self.type == "message" and self.subtype in {"rfc822", "global"}
+
+
+def analyse(content: bytes) -> Part:
+    """The tree of `content`. Beyond MAX_PARTS and MAX_NESTING the rest stays opaque inside its part, with a warning."""
+    builder = _Builder(content)
+    root = builder.build()
+    part = _freeze(content, root, "" if root.boundary is not None else "1", "")
+    if builder.warnings:
+        part = _with_warnings(part, tuple(builder.warnings))
+    return part
+
+
+def _with_warnings(part: Part, warnings: tuple[str, ...]) -> Part:
+    values = {name: getattr(part, name) for name in Part.__slots__}
+    return Part(**{**values, "warnings": warnings})
+
+
+class _Builder:
+    """Keeps the chain of parts that are open at the current position, outermost first."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._open: list[_Node] = []
+        self._boundaries: dict[bytes, list[int]] = {}  # boundary → positions in `_open`, innermost last
+        self._count = 0
+        self.warnings: dict[str, None] = {}  # in order, each once
+
+    def build(self) -> _Node:
+        content = self._content
+        position = self._start(0, digest=False)
+        root = self._open[0]
+        while self._boundaries and self._count < MAX_PARTS:
+            match = _DASHES.search(content, max(0, position - 1))
+            if match is None:
+                break
+            position = match.end()
+            found = self._delimiter(match[1])
+            if found is None:
+                continue
+            index, closes = found
+            end = match.start()
+            if end > 0 and content[end - 1] == 13:
+                end -= 1
+            self._close(index + 1, end)
+            parent = self._open[index]
+            if closes:
+                parent.closed = True
+                self._forget(index)
+            else:
+                position = self._start(min(position + 1, len(content)), digest=parent.subtype == "digest")
+        if self._count >= MAX_PARTS:
+            self.warnings["too many parts"] = None
+        for node in self._open:
+            if node.boundary is not None and not node.closed:
+                self.warnings["a multipart has no end" if node.children else "a multipart has no parts"] = None
+        self._close(0, len(content))
+        return root
+
+    def _delimiter(self, line: bytes) -> tuple[int, bool] | None:
+        """Which open multipart a line (without its leading dashes) separates or closes."""
+        if len(line) > _MAX_DELIMITER:
+            return None
+        token = line.rstrip(b" \t\r")
+        if positions := self._boundaries.get(token):
+            return positions[-1], False
+        if token.endswith(b"--") and (positions := self._boundaries.get(token[:-2])):
+            return positions[-1], True
+        return None
+
+    def _start(self, position: int, *, digest: bool) -> int:
+        """Open the part at `position`, and the messages nested directly in it; return where its body starts."""
+        while True:
+            headers, body, warning = scan_headers(
+                self._content, position, (lambda line: self._delimiter(line[2:]) is not None) if self._open else None
+            )
+            if warning:
+                self.warnings[warning] = None
+            node = _new_node(position, headers, body, digest=digest)
+            if self._open:
+                self._open[-1].children.append(node)
+            self._count += 1
+            self._open.append(node)
+            if node.type != "multipart" and not node.is_message:
+                return body
+            if len(self._open) > MAX_NESTING:
+                self.warnings["nested too deeply"] = None
+                node.type, node.subtype, node.params = "application", "octet-stream", {}
+                return body
+            if node.type == "multipart":
+                boundary = node.params.get("boundary", "").rstrip()
+                node.boundary = boundary.encode("utf-8")
+                if boundary:
+                    self._boundaries.setdefault(node.boundary, []).append(len(self._open) - 1)
+                return body
+            if _encoding(node) in {"base64", "quoted-printable"}:
+                return body  # forbidden for messages (RFC 2046 §5.2.1) and seen: decoded it is an attachment
+            position, digest = body, False
+
+    def _forget(self, index: int) -> None:
+        boundary = self._open[index].boundary
+        if boundary and (positions := self._boundaries.get(boundary)) and index in positions:
+            positions.remove(index)
+            if not positions:
+                del self._boundaries[boundary]
+
+    def _close(self, index: int, end: int) -> None:
+        """The parts from `index` on end at `end`, or where their body starts if that is later (no body at all)."""
+        while len(self._open) > index:
+            self._forget(len(self._open) - 1)
+            node = self._open.pop()
+            node.end = max(node.body_start, end)
+
+
+def _new_node(start: int, headers: list[Header], body: int, *, digest: bool) -> _Node:
+    raw = first(headers, "content-type")
+    default = ("message", "rfc822") if digest else ("text", "plain")
+    if raw is None:
+        return _Node(start, headers, body, *default, {} if digest else {"charset": "us-ascii"})
+    value, params = parse_parameters(raw)
+    match = _TYPE.match(value)
+    if match is None:
+        return _Node(start, headers, body, *default, params)  # RFC 2045 §5.2
+    return _Node(start, headers, body, match[1], match[2], params)
+
+
+def _encoding(node: _Node) -> str:
+    raw = first(node.headers, "content-transfer-encoding")
+    return parse_parameters(raw)[0][:40] if raw is not None else "7bit"
+
+
+def _freeze(content: bytes, node: _Node, path: str, prefix: str) -> Part:
+    """The finished part. `path` is its own section, `prefix` the section of the message it is the top of."""
+    headers = node.headers
+    inner = path or prefix
+    if node.type == "multipart":
+        children = tuple(
+            _freeze(content, child, f"{inner}.{number}" if inner else str(number), "")
+            for number, child in enumerate(node.children, 1)
+        ) or (_words_without_boundary(content, node, f"{inner}.1" if inner else "1"),)
+    elif node.children:
+        message = node.children[0]
+        # The multipart at the top of a nested message has the section of the message itself (RFC 3501 §6.4.5).
+        children = (_freeze(content, message, path if message.type == "multipart" else f"{path}.1", path),)
+    else:
+        children = ()
+    disposition_raw = first(headers, "content-disposition")
+    disposition, disposition_params = parse_parameters(disposition_raw) if disposition_raw is not None else (None, {})
+    language = first(headers, "content-language")
+    counted = node.type == "text" or node.is_message
+    return Part(
+        path=path,
+        header_start=node.header_start,
+        body_start=node.body_start,
+        body_end=node.end,
+        type=node.type,
+        subtype=node.subtype,
+        params=node.params,
+        id=_value(headers, "content-id"),
+        description=_value(headers, "content-description"),
+        encoding=_encoding(node),
+        size=node.end - node.body_start,
+        lines=content.count(b"\n", node.body_start, node.end) if counted else 0,
+        disposition=disposition or None,
+        disposition_params=disposition_params,
+        language=tuple(tag.strip() for tag in raw_text(language).split(",")[:20] if tag.strip()) if language else (),
+        location=_value(headers, "content-location"),
+        md5=_value(headers, "content-md5"),
+        headers=tuple(headers),
+        children=children,
+        envelope=envelope_facts(node.children[0].headers) if node.is_message and node.children else None,
+    )
+
+
+def _words_without_boundary(content: bytes, node: _Node, path: str) -> Part:
+    """What a multipart without a single part holds, as one text: nothing of it is lost."""
+    start, end = node.body_start, node.end
+    blank = _Node(start, [], start, "text", "plain", {}, end)
+    return _freeze(content, blank, path, "")
+
+
+def _value(headers: Iterable[Header], name: str) -> str | None:
+    raw = first(headers, name)
+    return (raw_text(raw) or None) if raw is not None else None
+
+
+def envelope_facts(headers: Iterable[Header]) -> dict[str, Any]:
+    """ENVELOPE as JSON: raw, unfolded values (encoded words left alone), None where the field is missing.
+
+    Keys: date, subject, from, sender, reply_to, to, cc, bcc (lists of [name, route, mailbox, host]), in_reply_to,
+    message_id. `sender` and `reply_to` are `from` when missing or empty, as RFC 3501 §7.4.2 says.
+    """
+    fields = list(headers)
+
+    def addresses(name: str) -> list[RawAddress]:
+        return scan_addresses(b", ".join(f.raw for f in fields if f.name.lower() == name))
+
+    author = addresses("from")
+    return {
+        "date": _value(fields, "date"),
+        "subject": _value(fields, "subject"),
+        "from": author,
+        "sender": addresses("sender") or author,
+        "reply_to": addresses("reply-to") or author,
+        "to": addresses("to"),
+        "cc": addresses("cc"),
+        "bcc": addresses("bcc"),
+        "in_reply_to": _value(fields, "in-reply-to"),
+        "message_id": _value(fields, "message-id"),
+    }
+
+
+def structure_facts(part: Part) -> dict[str, Any]:
+    """A tree as JSON, enough to answer BODYSTRUCTURE and BODY[section] from the content's byte ranges alone.
+
+    `header` and `body` are [start, end); the header's range has the blank line in it.
+    """
+    facts: dict[str, Any] = {
+        "path": part.path,
+        "header": [part.header_start, part.body_start],
+        "body": [part.body_start, part.body_end],
+        "type": part.type,
+        "subtype": part.subtype,
+        "params": part.params,
+        "id": part.id,
+        "description": part.description,
+        "encoding": part.encoding,
+        "size": part.size,
+        "lines": part.lines,
+        "disposition": part.disposition,
+        "disposition_params": part.disposition_params,
+        "language": list(part.language),
+        "location": part.location,
+        "md5": part.md5,
+        "children": [structure_facts(child) for child in part.children],
+    }
+    if part.envelope is not None:
+        facts["envelope"] = part.envelope
+    return facts
+
+
+def decoded_description(part: Part) -> str:
+    """Content-Description as people read it, "" when there is none."""
+    raw = first(part.headers, "content-description")
+    return decode_header(raw) if raw is not None else ""

@@ -1,0 +1,127 @@
+"""Accounts: what one is and may do, what it has used up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.domain.clock import iso
+from daimon_mcp.domain.ids import new_id
+from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.domain.tiers import Limits, Tier, next_tier, usage_facts
+from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.credentials import Credentials
+from daimon_mcp.store import accounts as rows
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store import usage
+from daimon_mcp.store.database import Transaction
+
+
+class Accounts:
+    """The account verbs."""
+
+    def __init__(self, core: Core, credentials: Credentials) -> None:
+        self._core = core
+        self._credentials = credentials
+        self._local: Actor | None = None
+
+    async def local_actor(self) -> Actor:
+        """Who calls over stdio without a key: this data folder's own account, made at the first call."""
+        if self._local is None:
+            now = self._core.clock.now()
+
+            def run(tx: Transaction) -> Actor:
+                row = tx.one(sql.meta_get, key=rows.LOCAL_ACCOUNT)
+                if row is not None:
+                    account = rows.account_in(tx, int(row[0]))
+                    return Actor(account.no, account.id)
+                public_id = new_id("acc", now)
+                number = rows.insert_account(tx, id=public_id, kind="agent", now=now)
+                tx.run(sql.meta_put, key=rows.LOCAL_ACCOUNT, value=str(number))
+                return Actor(number, public_id)
+
+            self._local = await self._core.database.write(run)
+        return self._local
+
+    async def get_account(self, actor: Actor) -> Outcome:
+        """Tier, limits, usage."""
+        actor.require("account_read")
+        core = self._core
+        account = await rows.account_by_no(core.database, actor.account_no)
+        limits = core.policy.limits[account.tier]
+        now = core.clock.now()
+        used = await usage.current(core.database, account.no, now)
+        row = await core.database.one(sql.inboxes_count, account_no=account.no, only_inbox=actor.inbox_no or 0)
+        result: dict[str, Any] = {
+            "id": account.id,
+            "tier": str(account.tier),
+            "status": str(account.status),
+            "inbox_count": row[0] if row else 0,
+            "send_limits": {"daily": limits.sends_per_day, "monthly": limits.sends_per_month},
+            **usage_facts(limits, used, now),
+            "smtp_enabled": limits.smtp,
+            "relay_configured": core.policy.relay_configured,
+            "domains": sorted(core.policy.domains),
+            "created_at": iso(account.created_at),
+        }
+        return Outcome(key=f"get_account.{_kind(limits)}", result=result, facts={"tier": str(account.tier)})
+
+    async def get_capabilities(self, actor: Actor) -> Outcome:
+        """What this account can and cannot do now, and what would change that."""
+        actor.require("account_read")
+        core = self._core
+        account = await rows.account_by_no(core.database, actor.account_no)
+        limits = core.policy.limits[account.tier]
+        can = ["receive_messages", "create_inboxes", "use_drafts", "use_reply_extraction", "use_link_extraction"]
+        cannot: list[dict[str, Any]] = []
+
+        def sort(action: str, allowed: bool, reason: str, unlock: str | None) -> None:
+            if allowed:
+                can.append(action)
+            else:
+                cannot.append({"action": action, "reason": reason, **({"unlock": unlock} if unlock else {})})
+
+        paid = limits.may_send
+        sort("send_messages", paid, "SEND_REQUIRES_PAID", "create_upgrade_link")
+        sort("schedule_messages", paid, "SEND_REQUIRES_PAID", "create_upgrade_link")
+        sort("use_smtp", limits.smtp, "SMTP_REQUIRES_PAID", "create_upgrade_link")
+        sort("send_to_other_servers", core.policy.relay_configured, "RELAY_NOT_CONFIGURED", None)
+        higher = next_tier(account.tier)
+        result = {
+            "tier": str(account.tier),
+            "can": [{"action": action} for action in can],
+            "cannot": cannot,
+            "next_tier": str(higher) if higher != account.tier else None,
+        }
+        return Outcome(key=f"get_capabilities.{_kind(limits)}", result=result, facts={"tier": str(account.tier)})
+
+    async def get_smtp_credentials(self, actor: Actor, *, host: str | None, port: int | None) -> Outcome:
+        """The account's SMTP submission credentials. `host` is None where no submission listener runs.
+
+        Raises SMTP_REQUIRES_PAID.
+        """
+        actor.require_account()
+        actor.require("credentials_read")
+        account = await rows.account_by_no(self._core.database, actor.account_no)
+        if not self._core.policy.limits[account.tier].smtp:
+            higher = next_tier(account.tier)
+            raise Refused(
+                RefusalCode.SMTP_REQUIRES_PAID,
+                facts={"tier": str(account.tier)},
+                target_tier=str(higher) if higher is not Tier.FREE else None,
+            )
+        password = self._credentials.smtp_password(account.id, account.smtp_version)
+        result = {
+            "host": host,
+            "port": port,
+            "username": account.id,
+            "password": None if self._core.policy.secrets_masked else password,
+            "tls": True,
+            "auth_method": "PLAIN",
+            "listening": host is not None,
+        }
+        return Outcome(key="get_smtp_credentials" + (".listening" if host else ".off"), result=result)
+
+
+def _kind(limits: Limits) -> str:
+    return "paid" if limits.may_send else "free"

@@ -1,0 +1,74 @@
+"""What every operation stands on: the store, the clock, the bell, and the numbers of the config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from daimon_mcp.changes.bus import LocalBus
+from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, Clock
+from daimon_mcp.domain.refusals import Fact
+from daimon_mcp.domain.tiers import DEFAULT_LIMITS, Limits, Tier
+from daimon_mcp.store.blobs import Blobs
+from daimon_mcp.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Numbers and names from the config, as plain values. Durations in µs."""
+
+    domain: str = "agents.localhost"
+    domains: frozenset[str] = frozenset({"agents.localhost"})
+    hostname: str = "agents.localhost"
+    limits: Mapping[Tier, Limits] = field(default_factory=lambda: DEFAULT_LIMITS)
+    relay_configured: bool = False
+    max_recipients: int = 50
+    max_message_bytes: int = 10 * 1024 * 1024
+    max_hops: int = 50
+    address_quarantine: int = 90 * DAY
+    link_lifetime: int = 7 * DAY
+    duplicate_window: int = 10 * MINUTE
+    idempotency_window: int = 24 * HOUR
+    give_up_after: int = 5 * DAY
+    secrets_masked: bool = False
+    max_result_tokens: int = 20_000
+
+    def is_local(self, address: str) -> bool:
+        """Whether mail to this address is delivered inside this server."""
+        return address.rpartition("@")[2].lower() in self.domains
+
+
+@dataclass(slots=True, kw_only=True)
+class Core:
+    """Handed to every area of operations. `public_url` is known once the HTTP listener is bound."""
+
+    database: Database
+    blobs: Blobs
+    clock: Clock
+    bus: LocalBus
+    policy: Policy
+    public_url: str = "http://127.0.0.1:8370"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """What an operator is to be shown: a URL with its label's and script's slots."""
+
+    url: str
+    kind: str
+    facts: Mapping[str, Fact]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an operation came to: the result in wire names, and which text says what to do next.
+
+    `key` names `prompts/outcomes/<key>.md`; `facts` fill its slots and are ours only. `link` is set when the operator
+    is needed although nothing failed.
+    """
+
+    key: str
+    result: dict[str, Any]
+    facts: Mapping[str, Fact] = field(default_factory=dict[str, Fact])
+    link: Link | None = None

@@ -1,0 +1,101 @@
+"""Letting a stored outbound message go: local recipients get their copy, the rest becomes due for the relay.
+
+Runs inside a write, so that a message is either wholly on its way or not at all. Shared by sending now, by the
+scheduler, and by the release of parked mail.
+"""
+
+from __future__ import annotations
+
+from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
+from daimon_mcp.domain.ids import new_id
+from daimon_mcp.domain.inboxes import Inbox, split_subaddress
+from daimon_mcp.domain.queue import DeliveryState, MessageStatus, message_status
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store import events, inboxes, messages, queue
+from daimon_mcp.store.database import Transaction
+from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
+from daimon_mcp.store.queue import StoredQueue
+
+
+def local_inbox(tx: Transaction, address: str) -> tuple[Inbox | None, str | None]:
+    """The live inbox a local address reaches, and its sub-address tag."""
+    local, _, domain = address.lower().rpartition("@")
+    found = inboxes.by_address_in(tx, f"{local}@{domain}")
+    if found is not None:
+        return found, None
+    base, tag = split_subaddress(local)
+    return (inboxes.by_address_in(tx, f"{base}@{domain}"), tag) if tag is not None else (None, None)
+
+
+def receive_copy(tx: Transaction, inbox: Inbox, content: Content, *, mail_from: str, tag: str | None, now: int) -> str:
+    """Place an inbound copy in an inbox, with its event; the new message's id."""
+    message_id = new_id("msg", now)
+    placed = messages.place(
+        tx,
+        NewMessage(
+            id=message_id,
+            inbox_no=inbox.no,
+            mailbox=inboxes.INBOX,
+            direction="inbound",
+            status=MessageStatus.RECEIVED,
+            content=content,
+            seen=False,
+            received_at=now,
+            mail_from=mail_from,
+            tag=tag,
+        ),
+    )
+    events.record(
+        tx,
+        "message.received",
+        account_no=inbox.account_no,
+        inbox_no=inbox.no,
+        now=now,
+        payload={"inbox_id": inbox.id, "message_id": message_id, "thread_id": placed.thread_id},
+    )
+    tx.announce(
+        MessageAdded(inbox.account_no, inbox.no, inbox.id, message_id, placed.thread_id, inboxes.INBOX, placed.seq)
+    )
+    return message_id
+
+
+def let_go(tx: Transaction, message: StoredMessage, queued: StoredQueue, content: Content, now: int) -> MessageStatus:
+    """Send a message that is in Sent: copies for local recipients, the others become due now. Its new status."""
+    inbox = inboxes.one_in(tx, queued.inbox_no)
+    served: set[int] = set()
+    for delivery in queue.deliveries_in(tx, queued.no):
+        if delivery.transport != queue.LOCAL:
+            continue
+        target, tag = local_inbox(tx, delivery.recipient)
+        if target is None:
+            tx.run(
+                sql.delivery_local,
+                delivery_no=delivery.no,
+                new_state=DeliveryState.BOUNCED,
+                now=now,
+                reply_text="550 5.1.1 no such inbox here",
+            )
+            continue
+        if target.no not in served:
+            served.add(target.no)
+            receive_copy(tx, target, content, mail_from=queued.mail_from, tag=tag, now=now)
+        tx.run(sql.delivery_local, delivery_no=delivery.no, new_state=DeliveryState.DELIVERED, now=now, reply_text=None)
+    if tx.run(sql.delivery_start, queue_no=queued.no, now=now):
+        tx.announce(QueueChanged())
+    status = settle_status(tx, message, queued.no, now)
+    payload = {"inbox_id": inbox.id, "message_id": message.id, "thread_id": message.thread_id, "status": str(status)}
+    events.record(
+        tx, f"message.{status}" if status != MessageStatus.QUEUED else "message.queued", account_no=queued.account_no,
+        inbox_no=inbox.no, now=now, payload=payload,
+    )  # fmt: skip
+    tx.announce(MessageChanged(queued.account_no, inbox.no, inbox.id, message.id, message.thread_id))
+    return status
+
+
+def settle_status(tx: Transaction, message: StoredMessage, queue_no: int, now: int) -> MessageStatus:
+    """Bring a message's status in line with its recipients'."""
+    states = [delivery.state for delivery in queue.deliveries_in(tx, queue_no)]
+    status = message_status(states)
+    left = any(state in (DeliveryState.SENT, DeliveryState.DELIVERED) for state in states)
+    tx.run(sql.message_set_status, seq=message.seq, new_status=status, new_sent_at=now if left else None)
+    return status

@@ -1,0 +1,214 @@
+"""Inboxes: make, list, get, update, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.domain.changes import InboxChanged
+from daimon_mcp.domain.clock import HOUR, SECOND, iso
+from daimon_mcp.domain.ids import new_id
+from daimon_mcp.domain.inboxes import Inbox, alternatives, check_username, made_up_username
+from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
+from daimon_mcp.domain.tiers import next_tier
+from daimon_mcp.operations import access
+from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.credentials import Credentials
+from daimon_mcp.operations.requests import ClientId, Id, Request
+from daimon_mcp.operations.views import cursor, inbox_view, read_cursor
+from daimon_mcp.store import accounts as account_rows
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store import events
+from daimon_mcp.store import inboxes as rows
+from daimon_mcp.store.database import Transaction
+from daimon_mcp.store.messages import LAST_SEQ
+
+_MOST_METADATA = 4096
+
+
+class CreateInbox(Request):
+    username: Annotated[
+        str | None, Field(description="Local part: 3-32 of a-z 0-9 - . _ ; left out, a readable one is made")
+    ] = None
+    domain: Annotated[str | None, Field(description="One of the server's domains")] = None
+    display_name: Annotated[str | None, Field(max_length=100, description="Name shown to recipients")] = None
+    client_id: Annotated[ClientId | None, Field(description="Idempotency key: the same one gives the same inbox")] = (
+        None
+    )
+    metadata: Annotated[dict[str, Any] | None, Field(description="Your own notes, kept with the inbox")] = None
+
+
+class ListInboxes(Request):
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: str | None = None
+
+
+class GetInbox(Request):
+    inbox: Id
+
+
+class DeleteInbox(Request):
+    inbox: Id
+
+
+class Inboxes:
+    """The inbox verbs."""
+
+    def __init__(self, core: Core, credentials: Credentials) -> None:
+        self._core = core
+        self._credentials = credentials
+
+    async def create_inbox(self, actor: Actor, request: CreateInbox) -> Outcome:
+        """Make an address. The same `client_id` gives the existing inbox.
+
+        Raises INVALID_REQUEST, INBOX_ADDRESS_TAKEN with three free suggestions, RATE_LIMIT_EXCEEDED, FORBIDDEN.
+        """
+        actor.require_account()
+        actor.require("inbox_create")
+        core, policy = self._core, self._core.policy
+        domain = (request.domain or policy.domain).strip().lower()
+        if domain not in policy.domains:
+            raise invalid("domain", "is not a domain of this server", policy.domain)
+        username = request.username.strip() if request.username is not None else None
+        if username is not None:
+            check_username(username)
+        name = (request.display_name or "").strip()
+        if any(ord(character) < 32 or ord(character) == 127 for character in name):
+            raise invalid("display_name", "must not hold control characters", "Support Bot")
+        if request.metadata is not None and len(str(request.metadata)) > _MOST_METADATA:
+            raise invalid("metadata", f"must be at most {_MOST_METADATA} characters", '{"purpose": "support"}')
+        now = core.clock.now()
+
+        def run(tx: Transaction) -> tuple[Inbox, str | None, str | None, str]:
+            account = account_rows.account_in(tx, actor.account_no)
+            if request.client_id is not None:
+                row = tx.one(sql.inbox_by_client_id, account_no=actor.account_no, client_id=request.client_id)
+                if row is not None:
+                    existing = rows.inbox_of(row)
+                    if existing.deleted_at is not None:
+                        raise Refused(RefusalCode.IDEMPOTENCY_CONFLICT, reason="INBOX_DELETED")
+                    return existing, None, None, str(account.tier)
+            limits = policy.limits[account.tier]
+            if limits.inboxes_per_hour is not None:
+                made = tx.all(sql.inboxes_created_since, account_no=account.no, since=now - HOUR)
+                if len(made) >= limits.inboxes_per_hour:
+                    free_at: int = made[-limits.inboxes_per_hour][0] + HOUR
+                    higher = next_tier(account.tier)
+                    raise Refused(
+                        RefusalCode.RATE_LIMIT_EXCEEDED,
+                        reason="INBOX_CREATE_RATE_LIMIT",
+                        facts={"limit": limits.inboxes_per_hour},
+                        retry_after=-(-(free_at - now) // SECOND),
+                        current_usage={
+                            "count": len(made), "limit": limits.inboxes_per_hour, "window_start": iso(now - HOUR),
+                            "window_end": iso(free_at),
+                        },
+                        target_tier=str(higher) if higher != account.tier else None,
+                    )  # fmt: skip
+            local = username or self._free_username(tx, domain, now)
+            address = f"{local}@{domain}"
+            if self._in_use(tx, address, now):
+                free = [each for each in alternatives(local) if not self._in_use(tx, f"{each}@{domain}", now)]
+                raise Refused(RefusalCode.INBOX_ADDRESS_TAKEN, suggestions=[f"{each}@{domain}" for each in free[:3]])
+            is_first = not tx.all(sql.inboxes_created_since, account_no=account.no, since=-1)
+            public_id = new_id("inb", now)
+            number = rows.insert_inbox(
+                tx,
+                id=public_id,
+                account_no=account.no,
+                address=address,
+                display_name=name or local,
+                metadata=request.metadata or {},
+                client_id=request.client_id,
+                now=now,
+            )
+            _, inbox_key = self._credentials.issue_key(
+                tx, account_no=account.no, tier=account.tier, inbox_no=number, name=f"inbox {address}"
+            )
+            account_key = None
+            if is_first and actor.key_id is None:
+                _, account_key = self._credentials.issue_key(
+                    tx, account_no=account.no, tier=account.tier, name="account"
+                )
+            events.record(
+                tx, "inbox.created", account_no=account.no, inbox_no=number, now=now, payload={"inbox_id": public_id}
+            )
+            tx.announce(InboxChanged(account.no, number, public_id))
+            return rows.one_in(tx, number), inbox_key, account_key, str(account.tier)
+
+        inbox, inbox_key, account_key, tier = await core.database.write(run)
+        result = {**inbox_view(inbox), "tier": tier}
+        if inbox_key is None:
+            return Outcome(key="create_inbox.existing", result=result, facts={"inbox_id": inbox.id})
+        result["api_key"] = inbox_key
+        if account_key is not None:
+            result["account_api_key"] = account_key
+        return Outcome(
+            key="create_inbox" + (".free" if tier == "free" else ".paid"), result=result, facts={"inbox_id": inbox.id}
+        )
+
+    def _in_use(self, tx: Transaction, address: str, now: int) -> bool:
+        since = now - self._core.policy.address_quarantine
+        return tx.one(sql.inbox_address_in_use, address=address, quarantined_since=since) is not None
+
+    def _free_username(self, tx: Transaction, domain: str, now: int) -> str:
+        for _ in range(50):
+            candidate = made_up_username()
+            if not self._in_use(tx, f"{candidate}@{domain}", now):
+                return candidate
+        return new_id("agent", now).replace("_", "-")
+
+    async def list_inboxes(self, actor: Actor, request: ListInboxes) -> Outcome:
+        """The account's inboxes, newest first."""
+        actor.require("inbox_read")
+        database = self._core.database
+        only = actor.inbox_no or 0
+        found = await database.all(
+            sql.inboxes_page,
+            account_no=actor.account_no,
+            before=read_cursor(request.cursor) if request.cursor else LAST_SEQ,
+            only_inbox=only,
+            limit=request.limit + 1,
+        )
+        count = await database.one(sql.inboxes_count, account_no=actor.account_no, only_inbox=only)
+        page = [rows.inbox_of(row) for row in found[: request.limit]]
+        more = len(found) > request.limit
+        result = {
+            "inboxes": [inbox_view(inbox) for inbox in page],
+            "total": count[0] if count else 0,
+            "has_more": more,
+            "next_cursor": cursor(page[-1].no) if more else None,
+        }
+        return Outcome(key="list_inboxes" + ("" if page else ".none"), result=result, facts={"shown": len(page)})
+
+    async def get_inbox(self, actor: Actor, request: GetInbox) -> Outcome:
+        """One inbox. Raises INBOX_NOT_FOUND."""
+        actor.require("inbox_read")
+        inbox = await access.inbox(self._core, actor, request.inbox)
+        return Outcome(key="get_inbox", result=inbox_view(inbox), facts={"inbox_id": inbox.id})
+
+    async def delete_inbox(self, actor: Actor, request: DeleteInbox) -> Outcome:
+        """Hide an inbox and all in it; its address stays out of use for the quarantine. Raises INBOX_NOT_FOUND."""
+        actor.require("inbox_delete")
+        inbox = await access.inbox(self._core, actor, request.inbox)
+        now = self._core.clock.now()
+
+        def run(tx: Transaction) -> None:
+            if tx.one(sql.inbox_delete, inbox_no=inbox.no, now=now) is None:
+                raise Refused(RefusalCode.INBOX_NOT_FOUND)
+            for seq, queue_no in tx.all(sql.queue_unsent_of_inbox, inbox_no=inbox.no):
+                tx.run(sql.deliveries_delete, queue_no=queue_no)
+                tx.run(sql.queue_delete, queue_no=queue_no)
+                tx.run(sql.message_set_status, seq=seq, new_status="cancelled", new_sent_at=None)
+            tx.run(sql.keys_revoke_inbox, inbox_no=inbox.no, now=now)
+            events.record(
+                tx, "inbox.deleted", account_no=inbox.account_no, inbox_no=inbox.no, now=now,
+                payload={"inbox_id": inbox.id},
+            )  # fmt: skip
+            tx.announce(InboxChanged(inbox.account_no, inbox.no, inbox.id))
+
+        await self._core.database.write(run)
+        result = {"id": inbox.id, "status": "deleted", "deleted_at": iso(now)}
+        return Outcome(key="delete_inbox", result=result, facts={})

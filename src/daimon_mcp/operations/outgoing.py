@@ -1,0 +1,231 @@
+"""From what a caller asks to send to the mail that would leave: people, threading, bodies, attachments.
+
+The envelope is computed here, in one function, from to, cc and bcc as given: nobody else adds a recipient.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
+from daimon_mcp.mail.addresses import Address, BadAddress, parse_address_list
+from daimon_mcp.mail.compose import (
+    BadHeader,
+    Outgoing,
+    OutgoingAttachment,
+    check_header,
+    compose,
+    needs_smtputf8,
+    new_message_id,
+)
+from daimon_mcp.operations.core import Core
+from daimon_mcp.operations.reading import understand
+from daimon_mcp.operations.requests import People, Request, alias, refuse
+from daimon_mcp.store.messages import Content, Person
+
+_MESSAGE_ID = r"^<?[^\s<>\x00-\x1f]{1,250}>?$"
+
+
+class Attachment(Request):
+    filename: Annotated[str, Field(min_length=1, max_length=255)]
+    content: Annotated[str, Field(description="base64")]
+    content_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+$")] = "application/octet-stream"
+
+
+class Composition(Request):
+    """The fields every way of sending shares."""
+
+    subject: Annotated[str | None, Field(max_length=900)] = None
+    body: Annotated[
+        str | None, Field(validation_alias=alias("body", "text", "body_text"), description="Plain text")
+    ] = None
+    body_html: Annotated[str | None, Field(validation_alias=alias("body_html", "html"))] = None
+    body_markdown: Annotated[str | None, Field(description="Makes both parts; instead of body")] = None
+    cc: People | None = None
+    bcc: People | None = None
+    reply_to: People | None = None
+    attachments: Annotated[list[Attachment] | None, Field(max_length=50)] = None
+    headers: Annotated[dict[str, str] | None, Field(description="Extra headers, such as X-Ticket")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A composed message and its envelope, ready for the transaction."""
+
+    content: Content
+    recipients: tuple[str, ...]
+    bcc: tuple[Person, ...]
+    fingerprint: str
+    smtputf8: bool
+    message_id: str
+
+
+def people(field: str, value: Any) -> tuple[Address, ...]:
+    """Recipients in any of the accepted forms. Raises INVALID_REQUEST naming the field."""
+    found: list[Address] = []
+    for item in value if isinstance(value, list) else ([] if value is None else [value]):
+        try:
+            if isinstance(item, dict):
+                unknown = set(item) - {"email", "name"}
+                if unknown or not isinstance(item.get("email"), str):
+                    raise BadAddress("an address object has email and, if you like, name")
+                found += _named(item["email"], item.get("name") or "")
+            else:
+                found += parse_address_list(item)
+        except BadAddress as error:
+            raise refuse([FieldProblem(field, str(error), '"ann@example.com"')]) from None
+    return tuple(found)
+
+
+def _named(email: str, name: str) -> list[Address]:
+    parsed = parse_address_list(email)
+    if len(parsed) != 1:
+        raise BadAddress("an address object holds one address")
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise BadAddress("a name must not hold control characters")
+    return [Address(parsed[0].email, name.strip() or parsed[0].name)]
+
+
+def stored(addresses: Sequence[Address]) -> list[Person]:
+    """Addresses as drafts keep them."""
+    return [{"email": each.email, "name": each.name} for each in addresses]
+
+
+def envelope_of(to: Sequence[Address], cc: Sequence[Address], bcc: Sequence[Address]) -> tuple[str, ...]:
+    """The forward-paths: exactly to, cc and bcc, each mailbox once, in the order given."""
+    seen: dict[str, str] = {}
+    for each in (*to, *cc, *bcc):
+        seen.setdefault(each.email.lower(), each.email)
+    return tuple(seen.values())
+
+
+def _attachments(given: Sequence[Attachment] | None) -> tuple[OutgoingAttachment, ...]:
+    ready: list[OutgoingAttachment] = []
+    for index, each in enumerate(given or ()):
+        try:
+            content = base64.b64decode("".join(each.content.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise refuse([FieldProblem(f"attachments.{index}.content", "must be base64", '"aGVsbG8="')]) from None
+        ready.append(OutgoingAttachment(each.filename, each.content_type, content))
+    return tuple(ready)
+
+
+def _headers(given: dict[str, str] | None) -> tuple[tuple[str, str], ...]:
+    for name, value in (given or {}).items():
+        try:
+            check_header(name, value)
+        except BadHeader as error:
+            raise refuse([FieldProblem("headers", str(error), '{"X-Ticket": "42"}')]) from None
+    return tuple((given or {}).items())
+
+
+def bodies(request: Composition) -> tuple[str | None, str | None]:
+    """Plain text and HTML of a request; Markdown makes both."""
+    if request.body_markdown is None:
+        return request.body, request.body_html
+    if request.body is not None or request.body_html is not None:
+        raise refuse([FieldProblem("body_markdown", "goes alone: leave out body and body_html")])
+    from markdown_it import MarkdownIt
+
+    return request.body_markdown, MarkdownIt("commonmark", {"html": False}).enable("table").render(
+        request.body_markdown
+    )
+
+
+def bracketed(message_id: str) -> str:
+    """A Message-ID with its angle brackets."""
+    return "<" + message_id.strip().strip("<>") + ">"
+
+
+async def prepare(
+    core: Core,
+    inbox: Inbox,
+    *,
+    to: Sequence[Address],
+    cc: Sequence[Address],
+    bcc: Sequence[Address],
+    reply_to: Sequence[Address],
+    subject: str,
+    text: str,
+    html: str | None,
+    in_reply_to: str | None,
+    references: Sequence[str],
+    headers: dict[str, str] | None,
+    attachments: Sequence[Attachment] | None,
+    forwarded: Sequence[OutgoingAttachment] = (),
+    message_id: str | None = None,
+) -> Ready:
+    """Check and compose. Raises INVALID_REQUEST (recipients, headers, attachments) or MESSAGE_TOO_LARGE."""
+    recipients = envelope_of(to, cc, bcc)
+    if not recipients:
+        raise refuse([FieldProblem("to", "is required", '"ann@example.com"')])
+    if len(recipients) > core.policy.max_recipients:
+        raise refuse(
+            [FieldProblem("to", f"at most {core.policy.max_recipients} recipients in to, cc and bcc together")]
+        )
+    if any(character in subject for character in "\r\n\0"):
+        raise refuse([FieldProblem("subject", "must be one line", '"Hello"')])
+    decoded = (*_attachments(attachments), *forwarded)
+    own_id = message_id or new_message_id(inbox.address.rpartition("@")[2])
+    outgoing = Outgoing(
+        from_=Address(inbox.address, inbox.display_name),
+        to=tuple(to),
+        cc=tuple(cc),
+        reply_to=tuple(reply_to),
+        subject=subject,
+        text=text,
+        html=html,
+        in_reply_to=in_reply_to,
+        references=tuple(references),
+        headers=_headers(headers),
+        attachments=decoded,
+        message_id=own_id,
+        date=core.clock.now(),
+    )
+    limit = core.policy.max_message_bytes
+    rough = len(text) + len(html or "") + sum(len(each.content) for each in decoded)
+    composed = compose(outgoing) if rough < 4096 else await _composed(outgoing, rough, limit)
+    if len(composed) > limit:
+        raise _too_large(len(composed), limit)
+    content, _ = await understand(core, composed)
+    return Ready(
+        content=content,
+        recipients=recipients,
+        bcc=tuple(stored(bcc)),
+        fingerprint=_fingerprint(outgoing, recipients),
+        smtputf8=needs_smtputf8(outgoing) or any(not each.isascii() for each in recipients),
+        message_id=own_id,
+    )
+
+
+async def _composed(outgoing: Outgoing, rough: int, limit: int) -> bytes:
+    if rough > limit:
+        raise _too_large(rough, limit)
+    return await asyncio.to_thread(compose, outgoing)
+
+
+def _too_large(size: int, limit: int) -> Refused:
+    return Refused(RefusalCode.MESSAGE_TOO_LARGE, facts={"size": size, "limit": limit})
+
+
+def _fingerprint(outgoing: Outgoing, recipients: Sequence[str]) -> str:
+    parts = [
+        sorted(each.lower() for each in recipients),
+        outgoing.subject,
+        outgoing.text,
+        outgoing.html,
+        outgoing.in_reply_to,
+        outgoing.headers,
+        [[each.filename, hashlib.sha256(each.content).hexdigest()] for each in outgoing.attachments],
+    ]
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()

@@ -1,0 +1,89 @@
+"""From bytes to what the store keeps of a message; the costly part runs on a thread."""
+
+from __future__ import annotations
+
+import asyncio
+
+from daimon_mcp.mail.addresses import Address
+from daimon_mcp.mail.compose import base_subject
+from daimon_mcp.mail.parse import ParsedMessage, parse
+from daimon_mcp.operations.core import Core
+from daimon_mcp.store.messages import Content, NewAttachment, Person
+
+_INLINE_BYTES = 8192  # parsing this much takes about as long as handing it to a thread
+
+
+def person(address: Address | None) -> Person:
+    """An address as it is stored and shown."""
+    return {"email": address.email, "name": address.name} if address else {"email": "", "name": ""}
+
+
+async def parsed(content: bytes) -> ParsedMessage:
+    """`mail.parse`, off the event loop unless it is short."""
+    return parse(content) if len(content) <= _INLINE_BYTES else await asyncio.to_thread(parse, content)
+
+
+async def understand(core: Core, content: bytes) -> tuple[Content, ParsedMessage]:
+    """Parse a message and prepare its blob, so that the transaction only inserts rows."""
+    message = await parsed(content)
+    blob = await core.blobs.prepare(content)
+    return (
+        Content(
+            blob=blob,
+            message_id=message.message_id,
+            in_reply_to=message.in_reply_to[0] if message.in_reply_to else None,
+            references=message.references,
+            from_=person(message.from_),
+            to=[person(each) for each in message.to],
+            cc=[person(each) for each in message.cc],
+            reply_to=[person(each) for each in message.reply_to],
+            subject=message.subject,
+            base_subject=base_subject(message.subject),
+            preview=message.preview,
+            text=message.text,
+            reply_text=message.reply_body,
+            html=await _packed(message.html),
+            links=message.links,
+            warnings=message.warnings,
+            header_length=message.header_length,
+            envelope=message.envelope,
+            structure=message.structure,
+            attachments=[
+                NewAttachment(
+                    each.part,
+                    each.filename,
+                    each.content_type,
+                    each.content_id,
+                    each.disposition,
+                    each.size,
+                    each.offset,
+                    each.length,
+                    each.sha256,
+                )
+                for each in message.attachments
+            ],
+            est_tokens=message.est_tokens,
+            kind=message.kind,
+            date=message.date,
+        ),
+        message,
+    )
+
+
+async def _packed(html: str | None) -> bytes | None:
+    if html is None:
+        return None
+    import zstandard
+
+    raw = html.encode("utf-8", "replace")
+    compressor = zstandard.ZstdCompressor(level=3)
+    return compressor.compress(raw) if len(raw) <= _INLINE_BYTES else await asyncio.to_thread(compressor.compress, raw)
+
+
+def unpacked(html: bytes | None) -> str | None:
+    """The HTML of a message as it was stored."""
+    if html is None:
+        return None
+    import zstandard
+
+    return zstandard.ZstdDecompressor().decompress(html, max_output_size=64 << 20).decode("utf-8", "replace")

@@ -1,0 +1,60 @@
+"""Conversations: one thread with its messages, oldest first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.operations import access
+from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.messages import clip
+from daimon_mcp.operations.requests import Id, Request
+from daimon_mcp.operations.views import cursor, message_view, read_cursor, thread_view
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store import messages
+
+
+class GetThread(Request):
+    thread_id: Annotated[Id, Field(description="thr_ id")]
+    limit: Annotated[int, Field(ge=1, le=50)] = 20
+    cursor: str | None = None
+    max_tokens: Annotated[int, Field(ge=100, le=25_000, description="For all texts together")] = 6000
+
+
+class Threads:
+    """The thread verbs."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def get_thread(self, actor: Actor, request: GetThread) -> Outcome:
+        """A thread and one page of its messages with the new words of each. Raises THREAD_NOT_FOUND."""
+        actor.require("message_read")
+        core = self._core
+        thread = await access.thread(core, actor, request.thread_id)
+        rows = await core.database.all(
+            sql.thread_messages,
+            thread_seq=thread.seq,
+            after=read_cursor(request.cursor) if request.cursor else 0,
+            limit=request.limit + 1,
+        )
+        page = [messages.message_of(row) for row in rows[: request.limit]]
+        more = len(rows) > request.limit
+        shown: list[dict[str, Any]] = []
+        budget = request.max_tokens // max(1, len(page))
+        for message in page:
+            row = await core.database.one(sql.body_by_seq, seq=message.seq)
+            assert row is not None
+            reply, cut = clip(row[1], 0, max(25, budget))
+            view = message_view(message)
+            view.pop("preview")
+            shown.append({**view, "reply_body": reply, "truncated": cut is not None})
+        result = {
+            "thread": {**thread_view(thread), "messages": shown},
+            "has_more": more,
+            "next_cursor": cursor(page[-1].seq) if more else None,
+        }
+        facts = {"thread": thread.id, "more": "yes" if more else None, "shown": len(page)}
+        return Outcome(key="get_thread", result=result, facts=facts)

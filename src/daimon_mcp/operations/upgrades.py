@@ -1,0 +1,364 @@
+"""The upgrade loop and other questions to the operator.
+
+An agent can make a link; only the operator's credential can decide. Looking at a link changes nothing: mail scanners
+and chat programs follow links. A link is signed, expires, and works once.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.domain.changes import AccountChanged
+from daimon_mcp.domain.clock import HOUR, MINUTE, SECOND, iso, iso_or_none
+from daimon_mcp.domain.ids import canonical_id, new_id
+from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused, invalid
+from daimon_mcp.domain.tiers import Limits, Tier, is_higher, next_tier, parse_tier
+from daimon_mcp.operations.core import Core, Link, Outcome
+from daimon_mcp.operations.credentials import Credentials
+from daimon_mcp.operations.requests import Id, Reason, Request
+from daimon_mcp.store import accounts, approvals, events
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store.approvals import StoredApproval
+from daimon_mcp.store.database import Transaction
+
+_TRIES, _TRIES_WINDOW = 5, 15 * MINUTE
+_MOST_CONTEXT = 4000
+
+
+class CreateUpgradeLink(Request):
+    target_tier: Annotated[str | None, Field(description="starter, pro or enterprise; left out, the next one")] = None
+    reason: Annotated[Reason | None, Field(description="What you need it for; the operator reads it")] = None
+
+
+class NotifyOperator(Request):
+    issue: Annotated[str, Field(min_length=1, max_length=1000, description="What you ask, in your words")]
+    context: Annotated[dict[str, Any] | None, Field(description="Facts that help to decide")] = None
+    action_label: Annotated[str | None, Field(max_length=60)] = None
+
+
+class GetApproval(Request):
+    approval_id: Id
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the operator's page shows."""
+
+    approval: StoredApproval
+    form_token: str
+    now: int
+    current: Limits
+    target: Limits | None
+
+
+def one_line(text: str) -> str:
+    """An agent's own words, fit to stand in a sentence: one line, no control or format characters."""
+    return " ".join("".join(c for c in text if c.isspace() or unicodedata.category(c) not in {"Cc", "Cf"}).split())
+
+
+class Upgrades:
+    """Links, and what operators decide."""
+
+    def __init__(self, core: Core, credentials: Credentials) -> None:
+        self._core = core
+        self._credentials = credentials
+        self._wrong: dict[str, list[int]] = {}
+
+    # -- the agent's side --------------------------------------------------------------------------------------------
+
+    async def create_upgrade_link(self, actor: Actor, request: CreateUpgradeLink) -> Outcome:
+        """A magic link to a higher tier. Raises INVALID_REQUEST for a tier that is not higher."""
+        actor.require("account_upgrade")
+        account = await accounts.account_by_no(self._core.database, actor.account_no)
+        target = next_tier(account.tier)
+        if request.target_tier is not None:
+            try:
+                target = parse_tier(request.target_tier)
+            except ValueError:
+                raise invalid("target_tier", "must be starter, pro or enterprise", '"starter"') from None
+        if not is_higher(target, account.tier):
+            raise invalid("target_tier", f"must be higher than {account.tier}, which this account has", None)
+        approval, url = await self._open_link(actor, target, request.reason)
+        result = {
+            "url": url,
+            "target_tier": str(target),
+            "approval_id": approval.id,
+            "expires_at": iso(approval.expires_at),
+        }
+        return Outcome(
+            key="create_upgrade_link",
+            result=result,
+            facts={"approval": approval.id, "target_tier": str(target)},
+            link=self._link(approval, url),
+        )
+
+    async def link_for(self, actor: Actor, target_tier: str, reason: str | None) -> Link:
+        """The link of a refusal; one that is already open for the same is used again."""
+        approval, url = await self._open_link(actor, parse_tier(target_tier), reason)
+        return self._link(approval, url)
+
+    async def _open_link(self, actor: Actor, target: Tier, reason: str | None) -> tuple[StoredApproval, str]:
+        core = self._core
+        now = core.clock.now()
+        words = one_line(reason or "")
+
+        def run(tx: Transaction) -> StoredApproval:
+            row = tx.one(
+                sql.approval_same,
+                account_no=actor.account_no,
+                target_tier=str(target),
+                reason=words,
+                fresh_until=now + 24 * HOUR,
+            )
+            if row is not None:
+                return approvals.approval_of(row)
+            return self._insert(tx, actor, kind="upgrade", target=str(target), reason=words, context={}, label="")
+
+        approval = await core.database.write(run)
+        return approval, self._url(approval)
+
+    def _insert(
+        self,
+        tx: Transaction,
+        actor: Actor,
+        *,
+        kind: str,
+        target: str | None,
+        reason: str,
+        context: dict[str, Any],
+        label: str,
+    ) -> StoredApproval:
+        now = self._core.clock.now()
+        public_id = new_id("apr", now)
+        tx.run(
+            sql.approval_insert,
+            id=public_id,
+            account_no=actor.account_no,
+            kind=kind,
+            state="open",
+            jti=secrets.token_urlsafe(18),
+            target_tier=target,
+            reason=reason,
+            context_json=json.dumps(context, ensure_ascii=False),
+            action_label=label,
+            created_at=now,
+            expires_at=now + self._core.policy.link_lifetime,
+        )
+        stored = approvals.in_tx(tx, public_id)
+        assert stored is not None
+        return stored
+
+    def _url(self, approval: StoredApproval) -> str:
+        token = self._credentials.sign(
+            {
+                "account_id": approval.account_id,
+                **({"target_tier": approval.target_tier} if approval.target_tier else {}),
+                "jti": approval.jti,
+                "exp": approval.expires_at // SECOND,
+            }
+        )
+        path = "upgrade" if approval.kind == "upgrade" else "approve"
+        return f"{self._core.public_url}/{path}?token={token}"
+
+    @staticmethod
+    def _link(approval: StoredApproval, url: str) -> Link:
+        facts: dict[str, Fact] = {
+            "account": approval.account_id,
+            "target_tier": approval.target_tier,
+            "approval": approval.id,
+            "purpose": approval.reason,
+            "label": approval.action_label,
+        }
+        return Link(url=url, kind=approval.kind, facts=facts)
+
+    async def notify_operator(self, actor: Actor, request: NotifyOperator) -> Outcome:
+        """Ask the operator something that is not an upgrade: a link to a page with approve and reject."""
+        actor.require("account_upgrade")
+        context = request.context or {}
+        if len(json.dumps(context)) > _MOST_CONTEXT:
+            raise invalid("context", f"must be at most {_MOST_CONTEXT} characters", '{"order": "A-17"}')
+        issue = one_line(request.issue)
+        if not issue:
+            raise invalid("issue", "must not be empty", '"May I refund order A-17?"')
+        label = one_line(request.action_label or "")
+
+        def run(tx: Transaction) -> StoredApproval:
+            return self._insert(tx, actor, kind="request", target=None, reason=issue, context=context, label=label)
+
+        approval = await self._core.database.write(run)
+        url = self._url(approval)
+        result = {
+            "approval_id": approval.id,
+            "status": "pending",
+            "url": url,
+            "magic_link": url,
+            "expires_at": iso(approval.expires_at),
+        }
+        return Outcome(
+            key="notify_operator",
+            result=result,
+            facts={"approval": approval.id},
+            link=self._link(approval, url),
+        )
+
+    async def get_approval(self, actor: Actor, request: GetApproval) -> Outcome:
+        """What became of a question. Raises APPROVAL_NOT_FOUND."""
+        actor.require("account_read")
+        found = await approvals.by_id(self._core.database, canonical_id(request.approval_id))
+        if found is None or found.account_no != actor.account_no:
+            raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+        status = self._status(found)
+        result = {
+            "id": found.id,
+            "kind": found.kind,
+            "status": status,
+            "target_tier": found.target_tier,
+            "comment": found.comment,
+            "created_at": iso(found.created_at),
+            "expires_at": iso(found.expires_at),
+            "decided_at": iso_or_none(found.decided_at),
+        }
+        return Outcome(key=f"get_approval.{status}", result=result, facts={"approval": found.id})
+
+    def _status(self, approval: StoredApproval) -> str:
+        if approval.state == "open":
+            return "pending" if approval.expires_at > self._core.clock.now() else "expired"
+        return {"declined": "rejected"}.get(approval.state, approval.state)
+
+    # -- the operator's side -----------------------------------------------------------------------------------------
+
+    async def open(self, token: str) -> Opened:
+        """What a link asks. Changes nothing. Raises LINK_NOT_VALID with reason FORGED, EXPIRED, USED or CLOSED."""
+        claims = self._credentials.verified(token)
+        approval = await approvals.by_jti(self._core.database, str(claims["jti"]))
+        if approval is None:
+            raise Refused(RefusalCode.LINK_NOT_VALID, reason="FORGED")
+        self._still_open(approval)
+        limits = self._core.policy.limits
+        return Opened(
+            approval,
+            self._form_token(approval),
+            self._core.clock.now(),
+            limits[Tier(approval.tier)],
+            limits[Tier(approval.target_tier)] if approval.target_tier else None,
+        )
+
+    def _form_token(self, approval: StoredApproval) -> str:
+        return hmac.new(self._credentials.derive("form"), approval.jti.encode(), "sha256").hexdigest()[:32]
+
+    def _still_open(self, approval: StoredApproval) -> None:
+        if approval.state in ("approved", "declined"):
+            raise Refused(RefusalCode.LINK_NOT_VALID, reason="USED", facts={"state": approval.state})
+        if approval.state != "open":
+            raise Refused(RefusalCode.LINK_NOT_VALID, reason="CLOSED")
+        if approval.expires_at <= self._core.clock.now():
+            raise Refused(RefusalCode.LINK_NOT_VALID, reason="EXPIRED")
+
+    async def decide_by_link(
+        self, token: str, *, form_token: str, passcode: str, approve: bool, comment: str, remote: str
+    ) -> StoredApproval:
+        """What the page's form does. Raises LINK_NOT_VALID, PASSCODE_WRONG, RATE_LIMIT_EXCEEDED."""
+        opened = await self.open(token)
+        if not hmac.compare_digest(opened.form_token.encode(), form_token.encode()):
+            raise Refused(RefusalCode.LINK_NOT_VALID, reason="FORGED")
+        await self._check_passcode(passcode, remote)
+        return await self.decide(opened.approval.id, approve=approve, comment=comment, by="page")
+
+    async def _check_passcode(self, passcode: str, remote: str) -> None:
+        now = self._core.clock.now()
+        # A try is counted before it is judged, so that many at once cannot all be judged first.
+        recent = [at for at in self._wrong.get(remote, []) if at > now - _TRIES_WINDOW]
+        if len(recent) >= _TRIES:
+            wait = -(-(recent[0] + _TRIES_WINDOW - now) // SECOND)
+            raise Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="PASSCODE_TRIES", retry_after=wait)
+        self._wrong[remote] = [*recent, now]
+        if len(self._wrong) > 1000:
+            self._wrong = {k: v for k, v in self._wrong.items() if v[-1] > now - _TRIES_WINDOW}
+        if not await self._credentials.check_passcode(passcode):
+            left = _TRIES - len(self._wrong[remote])
+            raise Refused(
+                RefusalCode.PASSCODE_WRONG,
+                reason=None if await self._credentials.has_passcode() else "NOT_SET",
+                facts={"left": max(left, 0)},
+            )
+        self._wrong.pop(remote, None)
+
+    async def list_open(self) -> list[StoredApproval]:
+        """What waits for the operator, oldest first."""
+        rows = await self._core.database.all(sql.approvals_open, now=self._core.clock.now())
+        return [approvals.approval_of(row) for row in rows]
+
+    async def decide(self, approval_id: str, *, approve: bool, comment: str, by: str) -> StoredApproval:
+        """Approve or decline, once, with everything that follows from it in one transaction.
+
+        Only for the operator's credential: nothing that an agent's key reaches calls this. Raises APPROVAL_NOT_FOUND,
+        LINK_NOT_VALID.
+        """
+        now = self._core.clock.now()
+
+        def run(tx: Transaction) -> StoredApproval:
+            before = approvals.in_tx(tx, approval_id)
+            if before is None:
+                raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+            state = "approved" if approve else "declined"
+            words = one_line(comment)[:1000]
+            decided = tx.one(sql.approval_decide, id=approval_id, new_state=state, new_comment=words, by=by, now=now)
+            if decided is None:
+                self._still_open(before)
+                raise Refused(RefusalCode.LINK_NOT_VALID, reason="CLOSED")
+            payload: dict[str, Any] = {"approval_id": approval_id, "kind": before.kind}
+            if approve and before.kind == "upgrade" and before.target_tier is not None:
+                if is_higher(Tier(before.target_tier), Tier(before.tier)):
+                    tx.run(sql.account_set_tier, account_no=before.account_no, tier=before.target_tier)
+                tx.run(sql.approvals_close_others, account_no=before.account_no, id=approval_id, now=now)
+                events.record(
+                    tx,
+                    "account.upgraded",
+                    account_no=before.account_no,
+                    now=now,
+                    payload={**payload, "previous_tier": before.tier, "tier": before.target_tier},
+                )
+            events.record(
+                tx,
+                "approval.granted" if approve else "approval.rejected",
+                account_no=before.account_no,
+                now=now,
+                payload=payload,
+            )
+            tx.announce(AccountChanged(before.account_no, before.account_id))
+            after = approvals.in_tx(tx, approval_id)
+            assert after is not None
+            return after
+
+        return await self._core.database.write(run)
+
+    async def set_tier(self, account_id: str, tier: Tier) -> None:
+        """The operator's own change of a tier, without a request. Raises APPROVAL_NOT_FOUND for an unknown account."""
+        account = await accounts.account_by_id(self._core.database, account_id)
+        if account is None:
+            raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+        now = self._core.clock.now()
+
+        def run(tx: Transaction) -> None:
+            tx.run(sql.account_set_tier, account_no=account.no, tier=str(tier))
+            if is_higher(tier, account.tier):
+                events.record(
+                    tx, "account.upgraded", account_no=account.no, now=now,
+                    payload={"previous_tier": str(account.tier), "tier": str(tier)},
+                )  # fmt: skip
+            tx.announce(AccountChanged(account.no, account.id))
+
+        await self._core.database.write(run)
+
+    async def open_count(self) -> int:
+        """How many questions wait for the operator."""
+        row = await self._core.database.one(sql.approvals_open_count, now=self._core.clock.now())
+        return int(row[0]) if row else 0

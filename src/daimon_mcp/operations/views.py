@@ -1,0 +1,151 @@
+"""How stored things look on the wire: one form, the field's names (the aliases are for input only)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+from daimon_mcp.domain.clock import iso, iso_or_none
+from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.refusals import invalid
+from daimon_mcp.store.drafts import StoredDraft
+from daimon_mcp.store.messages import Person, StoredMessage
+from daimon_mcp.store.queue import StoredDelivery
+from daimon_mcp.store.threads import StoredThread
+
+
+def cursor(number: int) -> str:
+    """An opaque place in a list."""
+    return base64.urlsafe_b64encode(number.to_bytes(8, "big")).decode().rstrip("=")
+
+
+def read_cursor(text: str, field: str = "cursor") -> int:
+    """A place we gave out. Raises INVALID_REQUEST for anything else."""
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 8 or raw[0] & 0x80:
+        raise invalid(field, "is not a cursor of this server; pass one from an earlier result unchanged")
+    return int.from_bytes(raw, "big")
+
+
+def address(person: Person) -> str:
+    """`Ann <ann@example.com>`, or the address alone."""
+    return f"{person['name']} <{person['email']}>" if person["name"] else person["email"]
+
+
+def emails(people: Sequence[Person]) -> list[str]:
+    """The bare addresses."""
+    return [person["email"] for person in people]
+
+
+def inbox_view(inbox: Inbox) -> dict[str, Any]:
+    """An inbox as every answer shows it."""
+    return {
+        "id": inbox.id,
+        "address": inbox.address,
+        "display_name": inbox.display_name,
+        "status": inbox.status,
+        "created_at": iso(inbox.created_at),
+        "message_count": inbox.message_count,
+        "unread_count": inbox.unread_count,
+        "thread_count": inbox.thread_count,
+        "last_received_at": iso_or_none(inbox.last_received_at),
+        "metadata": inbox.metadata,
+    }
+
+
+def _system_labels(message: StoredMessage) -> list[str]:
+    labels = [message.mailbox.lower()] if message.mailbox != "Scheduled" else ["scheduled"]
+    if not message.seen:
+        labels.append("unread")
+    if message.status == "bounced":
+        labels.append("bounced")
+    return labels
+
+
+def message_view(message: StoredMessage) -> dict[str, Any]:
+    """A message as lists show it: no body."""
+    return {
+        "id": message.id,
+        "inbox_id": message.inbox_id,
+        "thread_id": message.thread_id,
+        "message_id": message.message_id,
+        "direction": message.direction,
+        "kind": message.kind,
+        "from_address": message.from_["email"],
+        "from_name": message.from_["name"],
+        "to_addresses": emails(message.to),
+        "cc_addresses": emails(message.cc),
+        **({"bcc_addresses": emails(message.bcc)} if message.bcc else {}),
+        "subject": message.subject,
+        "preview": message.preview,
+        "labels": [*_system_labels(message), *message.labels],
+        "read": message.seen,
+        "has_attachments": message.has_attachments,
+        "delivery_status": None if message.direction == "inbound" else message.status,
+        "received_at": iso(message.received_at) if message.direction == "inbound" else None,
+        "sent_at": iso_or_none(message.sent_at) if message.direction == "outbound" else None,
+        **({"scheduled_at": iso_or_none(message.send_at)} if message.status == "scheduled" else {}),
+        **({"tag": message.tag} if message.tag else {}),
+        "size": message.size,
+        "est_tokens": message.est_tokens,
+    }
+
+
+def delivery_view(delivery: StoredDelivery) -> dict[str, Any]:
+    """One recipient's state. `last_reply` is the other server's own words: data."""
+    view: dict[str, Any] = {
+        "id": delivery.id,
+        "recipient": delivery.recipient,
+        "status": delivery.state,
+        "attempts": delivery.attempts,
+    }
+    if delivery.last_outcome is not None:
+        view["last_outcome"] = delivery.last_outcome
+        reply = " ".join(str(part) for part in (delivery.last_code, delivery.last_enhanced, delivery.last_text) if part)
+        view["last_reply"] = reply
+    if delivery.state == "queued" and delivery.attempts:
+        view["next_attempt_at"] = iso_or_none(delivery.next_attempt_at)
+    return view
+
+
+def thread_view(thread: StoredThread) -> dict[str, Any]:
+    """A thread without its messages."""
+    return {
+        "id": thread.id,
+        "inbox_id": thread.inbox_id,
+        "subject": thread.subject,
+        "participants": [person["email"] for person in thread.participants],
+        "labels": thread.labels,
+        "message_count": thread.message_count,
+        "unread_count": thread.unread_count,
+        "created_at": iso(thread.created_at),
+        "updated_at": iso(thread.last_at),
+    }
+
+
+def draft_view(draft: StoredDraft) -> dict[str, Any]:
+    """A draft with its whole content."""
+    content = draft.content
+    return {
+        "id": draft.id,
+        "inbox_id": draft.inbox_id,
+        "kind": draft.kind,
+        "status": draft.state,
+        "to": content.get("to", []),
+        "cc": content.get("cc", []),
+        "bcc": content.get("bcc", []),
+        "subject": content.get("subject"),
+        "body_text": content.get("body"),
+        "body_html": content.get("body_html"),
+        "send_at": iso_or_none(draft.send_at),
+        "thread_id": content.get("thread_id"),
+        "in_reply_to": content.get("in_reply_to"),
+        "labels": content.get("labels", []),
+        "created_at": iso(draft.created_at),
+        "updated_at": iso(draft.updated_at),
+    }
