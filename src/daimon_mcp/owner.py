@@ -369,12 +369,13 @@ class _Session:
             self._connection.close()
             return
         writer.close()
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True) as patience:
             try:
                 await writer.wait_closed()
             except OSError:
                 return
-        writer.transport.abort()
+        if patience.cancelled_caught:
+            writer.transport.abort()
 
 
 async def _first_line(reader: asyncio.StreamReader) -> bytes:

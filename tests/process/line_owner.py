@@ -23,6 +23,11 @@ from daimon_mcp import owner
 Message = dict[str, Any]
 
 
+def open_files() -> list[str]:
+    """The paths of this process's descriptors."""
+    return [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+
+
 class Session:
     """One bridge."""
 
@@ -76,7 +81,7 @@ class Session:
                     "session": os.getsid(0),
                     "cwd": os.getcwd(),
                     "key": os.environ.get("DAIMON_API_KEY"),
-                    "open": [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")],
+                    "open": open_files(),
                 }
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -41,7 +41,8 @@ _ALIASES = {
 }
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_.:+-]{0,39}\Z")
 # Codecs of Python that are no charsets of mail, or not linear in time.
-_ASCII = bytes(range(128))
+# ASCII octets that mean other characters in UTF-7, HZ, the ISO-2022 family, UTF-16 and EBCDIC.
+_PROBE = b"ABC abc 019 +AGE- ~{VP~} \x1b$B0l\x1b(B ..."
 _REFUSED = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
 
 
@@ -60,7 +61,7 @@ def find_codec(label: str) -> tuple[str, bool] | None:
         return None
     if info.name.replace("-", "_") in _REFUSED:
         return None
-    return info.name, _ASCII.decode(name, "replace") == _ASCII.decode("ascii")
+    return info.name, _PROBE.decode(name, "replace") == _PROBE.decode("ascii")
 
 
 def _western(octets: bytes) -> str:

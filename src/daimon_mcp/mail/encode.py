@@ -27,8 +27,9 @@ def _q(octets: bytes) -> str:
 
 
 def encoded_words(text: str) -> str:
-    """`text` as encoded words of at most 75 characters in UTF-8, separated by single spaces; Q for mostly ASCII, else B.
+    """`text` as encoded words in UTF-8 of at most 75 characters, separated by single spaces.
 
+    Q for mostly ASCII, else B.
     No character is split between words. Q uses only what is allowed in a phrase (RFC 2047 §5 (3)).
     """
     clusters = [cluster.encode("utf-8", "replace") for cluster in _clusters(text)]
@@ -67,7 +68,7 @@ def fold(name: str, value: str) -> str:
             lines.append(line)
             line = ""
         line += " " + word
-    lines.append(line)
+    lines.append(line.rstrip(" "))
     return "\r\n".join(lines) + "\r\n"
 
 

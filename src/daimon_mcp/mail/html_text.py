@@ -25,6 +25,7 @@ _RAW = frozenset({"script", "style", "title", "textarea", "xmp", "iframe", "noem
 _DROPPED = frozenset(
     {"head", "template", "svg", "math", "object", "select", "datalist", "dialog", "audio", "video", "canvas"}
 )
+_HEAD = frozenset({"base", "link", "meta", "noscript", "script", "style", "template", "title"})
 _VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
 )
@@ -175,6 +176,8 @@ class _Renderer:
             if not self._hidden:
                 self._break(keep_blank=True)
             return
+        if self._counts["head"] and name not in _HEAD:
+            self.end("head")  # its end tag may be left out
         if self._open and self._open[-1][0] == name and name in _CLOSED_BY_SAME:
             self.end(name)
         elif self._open and self._open[-1][0] == "p" and name in _BLOCKS:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daimon_mcp.mail.address_headers import RawAddress, scan_addresses
@@ -17,7 +17,7 @@ MAX_PARTS = 10_000
 MAX_NESTING = 50
 
 _DASHES = re.compile(rb"\n--([^\n]*)")
-_TYPE = re.compile(r"([a-z0-9!#$&^_.+-]{1,127})/([a-z0-9!#$&^_.+-]{1,127})\Z")
+_TYPE = re.compile(r"([a-z0-9!#$%&'*+.^_`{|}~-]{1,127})/([a-z0-9!#$%&'*+.^_`{|}~-]{1,127})\Z")
 _MAX_DELIMITER = 300
 
 
@@ -25,8 +25,9 @@ _MAX_DELIMITER = 300
 class Part:
     """One part. Offsets count from the start of the content; ranges are [start, end).
 
-    `path` is the IMAP section ("1.2"; "" for a multipart at the top). `header_end` == `body_start` lies past the blank
-    line. The line end before a boundary belongs to the boundary. `size` counts octets as transferred, `lines` line feeds.
+    `path` is the IMAP section ("1.2"; "" for a multipart at the top). The header block runs from `header_start` to
+    `body_start`, its blank line included. The line end before a boundary belongs to the boundary. `size` counts octets
+    as transferred, `lines` line feeds (0 unless text or a message).
     A message/rfc822 part has the nested message as its only child and that message's ENVELOPE facts in `envelope`.
     `params` and `disposition_params` are decoded (RFC 2231), their names in lower case.
     `warnings` is filled at the top only and speaks of the whole tree.
@@ -58,9 +59,20 @@ class Part:
     def content_type(self) -> str:
         return f"{self.type}/{self.subtype}"
 
+    @property
+    def holds_message(self) -> bool:
+        """Whether a nested message was read out of this part."""
+        return self.envelope is not None
+
+    @property
+    def subject(self) -> str:
+        """The decoded Subject among this part's own headers (the message's, at its top), "" when there is none."""
+        raw = first(self.headers, "subject")
+        return decode_header(raw) if raw is not None else ""
+
     def walk(self) -> Iterator[Part]:
         """This part and all below it, in order."""
-        stack = [self]
+        stack: list[Part] = [self]
         while stack:
             part = stack.pop()
             yield part
@@ -93,13 +105,8 @@ def analyse(content: bytes) -> Part:
     root = builder.build()
     part = _freeze(content, root, "" if root.boundary is not None else "1", "")
     if builder.warnings:
-        part = _with_warnings(part, tuple(builder.warnings))
+        part = replace(part, warnings=tuple(builder.warnings))
     return part
-
-
-def _with_warnings(part: Part, warnings: tuple[str, ...]) -> Part:
-    values = {name: getattr(part, name) for name in Part.__slots__}
-    return Part(**{**values, "warnings": warnings})
 
 
 class _Builder:
@@ -323,9 +330,3 @@ def structure_facts(part: Part) -> dict[str, Any]:
     if part.envelope is not None:
         facts["envelope"] = part.envelope
     return facts
-
-
-def decoded_description(part: Part) -> str:
-    """Content-Description as people read it, "" when there is none."""
-    raw = first(part.headers, "content-description")
-    return decode_header(raw) if raw is not None else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,9 @@ from daimon_mcp.domain.refusals import Fact
 from daimon_mcp.domain.tiers import DEFAULT_LIMITS, Limits, Tier
 from daimon_mcp.store.blobs import Blobs
 from daimon_mcp.store.database import Database
+
+# Told now and then by operations that wait: seconds so far, seconds in all.
+Progress = Callable[[float, float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

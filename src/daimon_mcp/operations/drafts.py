@@ -24,7 +24,6 @@ from daimon_mcp.operations.outgoing import (
     Attachment,
     Composition,
     Ready,
-    bodies,
     bracketed,
     envelope_of,
     people,
@@ -53,15 +52,15 @@ class DraftContent(Composition):
 
 
 class CreateDraft(DraftContent):
-    inbox: Annotated[Id | None, Field(description="Inbox id or address; may be left out if there is one")] = None
-    reply_to_message: Annotated[Id | None, Field(description="msg_ id: makes a reply draft")] = None
+    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
+    reply_to_message: Annotated[Id | None, Field(description="msg_ id to answer")] = None
     reply_all: bool = False
-    forward_of: Annotated[Id | None, Field(description="msg_ id: makes a forward draft")] = None
-    client_id: Annotated[ClientId | None, Field(description="The same one gives the same draft")] = None
+    forward_of: Annotated[Id | None, Field(description="msg_ id to forward")] = None
+    client_id: Annotated[ClientId | None, Field(description="Idempotency key")] = None
 
 
 class ListDrafts(Request):
-    inbox: Annotated[Id | None, Field(description="Inbox id or address; may be left out if there is one")] = None
+    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: str | None = None
 
@@ -83,8 +82,8 @@ class SendDraft(Request):
     reason: Annotated[Reason | None, Field(description="Why, in your words; the operator reads it")] = None
 
 
-_PEOPLE = ("to", "cc", "bcc", "reply_to")
-_PLAIN = ("subject", "in_reply_to", "thread_id", "labels", "headers")
+_PEOPLE = ("to", "cc", "bcc")
+_PLAIN = ("subject", "body", "body_html", "in_reply_to", "thread_id", "labels")
 
 
 def _given(request: DraftContent) -> dict[str, Any]:
@@ -97,12 +96,6 @@ def _given(request: DraftContent) -> dict[str, Any]:
     for name in _PLAIN:
         if name in said:
             found[name] = getattr(request, name)
-    if said & {"body", "body_html", "body_markdown"}:
-        text, html = bodies(request)
-        if said & {"body", "body_markdown"}:
-            found["body"] = text
-        if said & {"body_html", "body_markdown"}:
-            found["body_html"] = html
     if "attachments" in said:
         found["attachments"] = [each.model_dump() for each in request.attachments or ()]
     return found
@@ -377,7 +370,8 @@ class Drafts:
             "note": None,
         }
         facts = {"message": message.id, "status": message.status, "scheduled_at": result["scheduled_at"]}
-        return Outcome(key=f"send_draft.{message.status}", result=result, facts={**facts, "draft": draft.id})
+        key = message.status if message.status in ("scheduled", "pending_upgrade") else "queued"
+        return Outcome(key=f"send_draft.{key}", result=result, facts={**facts, "draft": draft.id})
 
     async def _schedule(
         self, actor: Actor, inbox: Inbox, draft: StoredDraft, send_at: int, reason: str | None
@@ -428,13 +422,11 @@ class Drafts:
             to=to,
             cc=cc,
             bcc=bcc,
-            reply_to=_addresses(content, "reply_to"),
             subject=content.get("subject") or "",
             text=(content.get("body") or "") + quoted,
             html=with_quote(content.get("body_html"), quoted),
             in_reply_to=bracketed(in_reply_to) if in_reply_to else None,
             references=[bracketed(each) for each in references],
-            headers=content.get("headers"),
             attachments=[Attachment.model_validate(each) for each in content.get("attachments") or ()],
             forwarded=forwarded,
         )

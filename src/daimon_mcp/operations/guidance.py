@@ -5,6 +5,7 @@ The texts are in `prompts/outcomes`, `prompts/refusals` and `prompts/operator`. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -19,6 +20,20 @@ class Dialect(Protocol):
     """How a face names an operation: the `send_email` tool, `POST /v1/…`, `daimon-mcp …`."""
 
     def call(self, operation: str) -> str: ...
+
+    def offers(self, operation: str) -> bool:
+        """Whether the caller has it at all: a step that names something else is left out."""
+        ...
+
+
+_CALLS = re.compile(r"\{call:(\w+)\}")
+
+
+def _steps(text: Text, facts: Mapping[str, Fact], dialect: Dialect) -> list[str]:
+    offered = [
+        bullet for bullet in text.bullets("next_steps") if all(dialect.offers(name) for name in _CALLS.findall(bullet))
+    ]
+    return render_bullets(offered, facts, dialect.call)
 
 
 class Guide:
@@ -41,7 +56,7 @@ class Guide:
         if outcome.link is not None:
             context = self.upgrade_context(outcome.link, dialect)
             result = {**result, **context}
-        return {"result": result, "next_steps": render_bullets(text.bullets("next_steps"), facts, dialect.call)}
+        return {"result": result, "next_steps": _steps(text, facts, dialect)}
 
     def upgrade_context(self, link: Link, dialect: Dialect) -> dict[str, Any]:
         """`operator_action_url`, `operator_action_label` and `agent_script` of a link."""
@@ -86,7 +101,7 @@ class Guide:
         if refused.current_usage is not None:
             envelope["current_usage"] = refused.current_usage
         envelope.update(refused.details)
-        envelope["next_steps"] = render_bullets(text.bullets("next_steps"), facts, dialect.call)
+        envelope["next_steps"] = _steps(text, facts, dialect)
         return envelope
 
     def refusal_message(self, refused: Refused, dialect: Dialect) -> str:

@@ -29,15 +29,11 @@ _MOST_METADATA = 4096
 
 
 class CreateInbox(Request):
-    username: Annotated[
-        str | None, Field(description="Local part: 3-32 of a-z 0-9 - . _ ; left out, a readable one is made")
-    ] = None
-    domain: Annotated[str | None, Field(description="One of the server's domains")] = None
-    display_name: Annotated[str | None, Field(max_length=100, description="Name shown to recipients")] = None
-    client_id: Annotated[ClientId | None, Field(description="Idempotency key: the same one gives the same inbox")] = (
-        None
-    )
-    metadata: Annotated[dict[str, Any] | None, Field(description="Your own notes, kept with the inbox")] = None
+    username: Annotated[str | None, Field(description="3-32 of a-z 0-9 - . _")] = None
+    domain: Annotated[str | None, Field(description="One of this server's")] = None
+    display_name: Annotated[str | None, Field(max_length=100, description="Shown to recipients")] = None
+    client_id: Annotated[ClientId | None, Field(description="Idempotency key")] = None
+    metadata: Annotated[dict[str, Any] | None, Field(description="Your own notes")] = None
 
 
 class ListInboxes(Request):

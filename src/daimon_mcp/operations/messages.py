@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,7 +14,7 @@ from daimon_mcp.domain.clock import iso_or_none
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.mail.parse import parse_headers
 from daimon_mcp.operations import access
-from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.core import Core, Outcome, Progress
 from daimon_mcp.operations.reading import unpacked
 from daimon_mcp.operations.requests import Id, Moment, Request
 from daimon_mcp.operations.views import cursor, delivery_view, message_view, read_cursor
@@ -34,11 +33,9 @@ _SYSTEM = {
     "scheduled": inboxes.SCHEDULED,
 }
 
-Progress = Callable[[float, float], Awaitable[None]]
-
 
 class ListMessages(Request):
-    inbox: Annotated[Id | None, Field(description="Inbox id or address; may be left out if there is one")] = None
+    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
     label: Annotated[str | None, Field(max_length=64, description="inbox, sent, scheduled, unread or your own")] = None
     thread_id: Id | None = None
     unread: Annotated[bool | None, Field(description="true: only unread")] = None
@@ -52,31 +49,27 @@ class ListMessages(Request):
 
 class GetMessage(Request):
     message_id: Annotated[Id, Field(description="msg_ id")]
-    include: Annotated[
-        list[Literal["body_html", "headers"]] | None, Field(description="Parts that are left out unless asked for")
-    ] = None
+    include: list[Literal["body_html", "headers"]] | None = None
     max_tokens: Annotated[int, Field(ge=100, le=25_000)] = 4000
-    offset: Annotated[int, Field(ge=0, description="Characters to skip; a truncated answer tells the next")] = 0
+    offset: Annotated[int, Field(ge=0, description="Characters to skip")] = 0
     mark_read: bool = True
 
 
 class WaitForMessage(Request):
-    inbox: Annotated[Id | None, Field(description="Inbox id or address; may be left out if there is one")] = None
+    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
     from_: Annotated[
         str | None, Field(alias="from", max_length=320, description="Part of the sender's address or name")
     ] = None
     subject: Annotated[str | None, Field(max_length=300, description="Part of the subject")] = None
     thread_id: Id | None = None
-    after: Annotated[
-        str | None, Field(description="Cursor of an earlier result; without it, unread mail counts as new")
-    ] = None
+    after: Annotated[str | None, Field(description="Cursor of an earlier result")] = None
     timeout_seconds: Annotated[int, Field(ge=0, le=300)] = 60
     mark_read: bool = True
 
 
 class SearchMessages(Request):
     query: Annotated[str, Field(min_length=1, max_length=200, description="Words; all must occur")]
-    inbox: Annotated[Id | None, Field(description="Inbox id or address; may be left out if there is one")] = None
+    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: str | None = None
 

@@ -11,10 +11,10 @@ import binascii
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import orjson
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
@@ -50,12 +50,13 @@ class Composition(Request):
         str | None, Field(validation_alias=alias("body", "text", "body_text"), description="Plain text")
     ] = None
     body_html: Annotated[str | None, Field(validation_alias=alias("body_html", "html"))] = None
-    body_markdown: Annotated[str | None, Field(description="Makes both parts; instead of body")] = None
     cc: People | None = None
     bcc: People | None = None
-    reply_to: People | None = None
-    attachments: Annotated[list[Attachment] | None, Field(max_length=50)] = None
-    headers: Annotated[dict[str, str] | None, Field(description="Extra headers, such as X-Ticket")] = None
+    attachments: Annotated[
+        list[Attachment] | None,
+        Field(max_length=50, description="{filename, content: base64, content_type}"),
+        WithJsonSchema({"type": "array", "items": {"type": "object"}}),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +74,14 @@ class Ready:
 def people(field: str, value: Any) -> tuple[Address, ...]:
     """Recipients in any of the accepted forms. Raises INVALID_REQUEST naming the field."""
     found: list[Address] = []
-    for item in value if isinstance(value, list) else ([] if value is None else [value]):
+    items = cast("list[str | dict[str, str | None]]", value) if isinstance(value, list) else [value]
+    for item in items if value is not None else []:
         try:
             if isinstance(item, dict):
-                unknown = set(item) - {"email", "name"}
-                if unknown or not isinstance(item.get("email"), str):
+                email = item.get("email")
+                if set(item) - {"email", "name"} or email is None:
                     raise BadAddress("an address object has email and, if you like, name")
-                found += _named(item["email"], item.get("name") or "")
+                found += _named(email, item.get("name") or "")
             else:
                 found += parse_address_list(item)
         except BadAddress as error:
@@ -129,17 +131,11 @@ def _headers(given: dict[str, str] | None) -> tuple[tuple[str, str], ...]:
     return tuple((given or {}).items())
 
 
-def bodies(request: Composition) -> tuple[str | None, str | None]:
-    """Plain text and HTML of a request; Markdown makes both."""
-    if request.body_markdown is None:
-        return request.body, request.body_html
-    if request.body is not None or request.body_html is not None:
-        raise refuse([FieldProblem("body_markdown", "goes alone: leave out body and body_html")])
+def from_markdown(source: str) -> str:
+    """The HTML part of a body written in Markdown; raw HTML in it is shown as text."""
     from markdown_it import MarkdownIt
 
-    return request.body_markdown, MarkdownIt("commonmark", {"html": False}).enable("table").render(
-        request.body_markdown
-    )
+    return MarkdownIt("commonmark", {"html": False}).enable("table").render(source)
 
 
 def bracketed(message_id: str) -> str:
@@ -154,13 +150,13 @@ async def prepare(
     to: Sequence[Address],
     cc: Sequence[Address],
     bcc: Sequence[Address],
-    reply_to: Sequence[Address],
+    reply_to: Sequence[Address] = (),
     subject: str,
     text: str,
     html: str | None,
     in_reply_to: str | None,
     references: Sequence[str],
-    headers: dict[str, str] | None,
+    headers: dict[str, str] | None = None,
     attachments: Sequence[Attachment] | None,
     forwarded: Sequence[OutgoingAttachment] = (),
     message_id: str | None = None,

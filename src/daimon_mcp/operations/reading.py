@@ -54,7 +54,7 @@ async def understand(core: Core, content: bytes) -> tuple[Content, ParsedMessage
                     each.filename,
                     each.content_type,
                     each.content_id,
-                    each.disposition,
+                    each.disposition or "attachment",
                     each.size,
                     each.offset,
                     each.length,

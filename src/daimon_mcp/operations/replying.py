@@ -23,7 +23,7 @@ from daimon_mcp.mail.compose import (
 from daimon_mcp.mail.parse import extract_attachment
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
-from daimon_mcp.operations.outgoing import bodies, people, prepare
+from daimon_mcp.operations.outgoing import people, prepare
 from daimon_mcp.operations.requests import Id, People, refuse
 from daimon_mcp.operations.sending import Sending, SendOptions, Submission, request_hash
 from daimon_mcp.store import compiled as sql
@@ -87,18 +87,16 @@ class Replying:
     async def reply_to_message(self, actor: Actor, request: ReplyToMessage) -> Outcome:
         """Answer a message in its thread. Raises as send_email does, and MESSAGE_NOT_FOUND."""
         original, inbox = await self._original(actor, request.message_id, "message_reply")
-        text, html = bodies(request)
-        if text is None:
+        if request.body is None:
             raise refuse([FieldProblem("body", "is required", '"Thank you, that works."')])
         derived = await self.derive_reply(inbox, original, reply_all=request.reply_all, quote=request.quote)
-        return await self._send(actor, inbox, request, "reply", derived, text, html)
+        return await self._send(actor, inbox, request, "reply", derived, request.body, request.body_html)
 
     async def forward_message(self, actor: Actor, request: ForwardMessage) -> Outcome:
         """Pass a message on, with its attachments unless told otherwise. Raises as send_email does."""
         original, inbox = await self._original(actor, request.message_id, "message_send")
-        text, html = bodies(request)
         derived = await self.derive_forward(inbox, original, with_attachments=request.include_attachments)
-        return await self._send(actor, inbox, request, "forward", derived, text or "", html)
+        return await self._send(actor, inbox, request, "forward", derived, request.body or "", request.body_html)
 
     async def _original(self, actor: Actor, message_id: str, permission: str) -> tuple[StoredMessage, Inbox]:
         if actor.permissions is None or "message_send" not in actor.permissions or actor.read_only:
@@ -194,13 +192,11 @@ class Replying:
             to=to,
             cc=people("cc", request.cc) or derived.cc,
             bcc=people("bcc", request.bcc),
-            reply_to=people("reply_to", request.reply_to),
             subject=request.subject if request.subject is not None else derived.subject,
             text=text + derived.quoted,
             html=with_quote(html, derived.quoted),
             in_reply_to=derived.in_reply_to,
             references=derived.references,
-            headers=request.headers,
             attachments=request.attachments,
             forwarded=derived.attachments,
         )
@@ -209,16 +205,13 @@ class Replying:
             Submission(
                 inbox=inbox,
                 ready=ready,
-                labels=request.labels or (),
                 client_id=request.client_id,
                 request_sha256=sha256,
                 send_at=request.send_at,
                 park=request.park,
-                allow_duplicate=request.allow_duplicate,
                 reason=request.reason,
                 thread_seq=derived.thread_seq,
             ),
-            dry_run=request.dry_run,
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
@@ -25,7 +25,7 @@ from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.dispatch import let_go, local_inbox
 from daimon_mcp.operations.lint import lint
-from daimon_mcp.operations.outgoing import Composition, Ready, bodies, bracketed, people, prepare
+from daimon_mcp.operations.outgoing import Composition, Ready, bracketed, from_markdown, people, prepare
 from daimon_mcp.operations.reading import understand
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
 from daimon_mcp.operations.upgrades import Upgrades
@@ -39,21 +39,26 @@ from daimon_mcp.store.messages import NewMessage, StoredMessage
 class SendOptions(Composition):
     """What may be said of any send besides its content."""
 
-    labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]] | None, Field(max_length=20)] = None
-    client_id: Annotated[ClientId | None, Field(description="Idempotency key: repeat it when you retry")] = None
-    send_at: Annotated[Moment | None, Field(description="ISO 8601 with offset; sends later")] = None
-    dry_run: Annotated[bool, Field(description="Only say what would happen")] = False
-    park: Annotated[bool, Field(description="If refused for the tier, keep it and send it after the upgrade")] = False
-    allow_duplicate: Annotated[bool, Field(description="Send even if the same mail left minutes ago")] = False
-    reason: Annotated[Reason | None, Field(description="Why, in your words; the operator reads it")] = None
+    client_id: Annotated[ClientId | None, Field(description="Idempotency key")] = None
+    send_at: Annotated[Moment | None, Field(description="ISO 8601 with offset")] = None
+    park: Annotated[bool, Field(description="If refused for the tier, send it after the upgrade")] = False
+    reason: Annotated[Reason | None, Field(description="Why; your operator reads it")] = None
 
 
 class SendEmail(SendOptions):
     to: Annotated[People | None, Field(description="Address, list, or comma-separated")] = None
-    inbox: Annotated[Id | None, Field(description="Inbox id or address; may be left out if there is one")] = None
+    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
+    body_markdown: Annotated[str | None, Field(description="Instead of body; makes both parts")] = None
+    reply_to: People | None = None
     in_reply_to: Annotated[str | None, Field(max_length=300, description="Message-ID or msg_ id")] = None
     references: Annotated[list[Annotated[str, Field(max_length=300)]] | None, Field(max_length=100)] = None
     thread_id: Id | None = None
+    headers: Annotated[
+        dict[str, str] | None, Field(description="Extra, such as X-Ticket"), WithJsonSchema({"type": "object"})
+    ] = None
+    labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]] | None, Field(max_length=20)] = None
+    dry_run: Annotated[bool, Field(description="Only say what would happen")] = False
+    allow_duplicate: Annotated[bool, Field(description="Send although the same just left")] = False
 
 
 class CancelScheduled(Request):
@@ -109,7 +114,11 @@ class Sending:
         if (known := await self.known(inbox, request.client_id, sha256)) is not None:
             return known
         thread_seq, in_reply_to, references = await self._threading(actor, inbox, request)
-        text, html = bodies(request)
+        text, html = request.body, request.body_html
+        if request.body_markdown is not None:
+            if text is not None or html is not None:
+                raise refuse([FieldProblem("body_markdown", "goes alone: leave out body and body_html")])
+            text, html = request.body_markdown, from_markdown(request.body_markdown)
         ready = await prepare(
             self._core,
             inbox,

@@ -6,6 +6,7 @@ and chat programs follow links. A link is signed, expires, and works once.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import secrets
@@ -16,26 +17,28 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from daimon_mcp.domain.accounts import Actor
-from daimon_mcp.domain.changes import AccountChanged
+from daimon_mcp.domain.changes import AccountChanged, Change
 from daimon_mcp.domain.clock import HOUR, MINUTE, SECOND, iso, iso_or_none
 from daimon_mcp.domain.ids import canonical_id, new_id
 from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import Limits, Tier, is_higher, next_tier, parse_tier
-from daimon_mcp.operations.core import Core, Link, Outcome
+from daimon_mcp.operations.core import Core, Link, Outcome, Progress
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.operations.requests import Id, Reason, Request
-from daimon_mcp.store import accounts, approvals, events
+from daimon_mcp.store import accounts, approvals, events, inboxes
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.approvals import StoredApproval
 from daimon_mcp.store.database import Transaction
+from daimon_mcp.store.messages import LAST_SEQ
 
 _TRIES, _TRIES_WINDOW = 5, 15 * MINUTE
 _MOST_CONTEXT = 4000
+_ADDRESSES_SHOWN = 3
 
 
 class CreateUpgradeLink(Request):
-    target_tier: Annotated[str | None, Field(description="starter, pro or enterprise; left out, the next one")] = None
-    reason: Annotated[Reason | None, Field(description="What you need it for; the operator reads it")] = None
+    target_tier: Annotated[str | None, Field(description="starter, pro or enterprise")] = None
+    reason: Annotated[Reason | None, Field(description="What for; your operator reads it")] = None
 
 
 class NotifyOperator(Request):
@@ -48,15 +51,26 @@ class GetApproval(Request):
     approval_id: Id
 
 
+class WaitForUpgrade(Request):
+    timeout_seconds: Annotated[int, Field(ge=0, le=300)] = 60
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the operator's page shows."""
+    """What the operator's page shows.
+
+    `addresses` are the account's newest inboxes, `inboxes` says how many it has; `waiting` is how many of its messages
+    are parked, and leave when the tier allows it.
+    """
 
     approval: StoredApproval
     form_token: str
     now: int
     current: Limits
     target: Limits | None
+    addresses: tuple[str, ...]
+    inboxes: int
+    waiting: int
 
 
 def one_line(text: str) -> str:
@@ -233,23 +247,78 @@ class Upgrades:
             return "pending" if approval.expires_at > self._core.clock.now() else "expired"
         return {"declined": "rejected"}.get(approval.state, approval.state)
 
+    async def wait_for_upgrade(
+        self, actor: Actor, request: WaitForUpgrade, progress: Progress | None = None
+    ) -> Outcome:
+        """Wait until the tier can send, or the newest request is declined; says so at once if it is so already."""
+        actor.require("account_read")
+        core = self._core
+        rung = asyncio.Event()
+
+        def heard(change: Change) -> None:
+            if isinstance(change, AccountChanged) and change.account_no == actor.account_no:
+                rung.set()
+
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        unsubscribe = core.bus.subscribe(heard)
+        try:
+            while True:
+                rung.clear()
+                account = await accounts.account_by_no(core.database, actor.account_no)
+                row = await core.database.one(sql.approval_newest, account_no=actor.account_no)
+                newest = approvals.approval_of(row) if row else None
+                waits = newest is not None and self._status(newest) == "pending"
+                if not waits and core.policy.limits[account.tier].may_send:
+                    result = {"status": "upgraded", "tier": str(account.tier)}
+                    return Outcome(key="wait_for_upgrade.upgraded", result=result, facts={"tier": str(account.tier)})
+                if newest is not None and newest.state == "declined":
+                    result = {"status": "declined", "tier": str(account.tier), "comment": newest.comment}
+                    return Outcome(key="wait_for_upgrade.declined", result=result)
+                left = request.timeout_seconds - (loop.time() - started)
+                if left <= 0:
+                    result = {"status": "pending" if waits else "none", "tier": str(account.tier)}
+                    facts: dict[str, Fact] = {"seconds": request.timeout_seconds}
+                    return Outcome(key="wait_for_upgrade.timeout", result=result, facts=facts)
+                try:
+                    async with asyncio.timeout(min(left, 10)):
+                        await rung.wait()
+                except TimeoutError:
+                    if progress is not None:
+                        await progress(loop.time() - started, float(request.timeout_seconds))
+        finally:
+            unsubscribe()
+
     # -- the operator's side -----------------------------------------------------------------------------------------
 
     async def open(self, token: str) -> Opened:
         """What a link asks. Changes nothing. Raises LINK_NOT_VALID with reason FORGED, EXPIRED, USED or CLOSED."""
+        core = self._core
+        approval = await self._of_link(token)
+        no, limits = approval.account_no, core.policy.limits
+        newest = await core.database.all(
+            sql.inboxes_page, account_no=no, before=LAST_SEQ, only_inbox=0, limit=_ADDRESSES_SHOWN
+        )
+        counted = await core.database.one(sql.inboxes_count, account_no=no, only_inbox=0)
+        return Opened(
+            approval,
+            self._form_token(approval),
+            core.clock.now(),
+            limits[Tier(approval.tier)],
+            limits[Tier(approval.target_tier)] if approval.target_tier else None,
+            tuple(inboxes.inbox_of(row).address for row in newest),
+            int(counted[0]) if counted else 0,
+            len(await core.database.all(sql.queue_waiting, account_no=no)),
+        )
+
+    async def _of_link(self, token: str) -> StoredApproval:
+        """The open request that a link is of. Raises LINK_NOT_VALID."""
         claims = self._credentials.verified(token)
         approval = await approvals.by_jti(self._core.database, str(claims["jti"]))
         if approval is None:
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FORGED")
         self._still_open(approval)
-        limits = self._core.policy.limits
-        return Opened(
-            approval,
-            self._form_token(approval),
-            self._core.clock.now(),
-            limits[Tier(approval.tier)],
-            limits[Tier(approval.target_tier)] if approval.target_tier else None,
-        )
+        return approval
 
     def _form_token(self, approval: StoredApproval) -> str:
         return hmac.new(self._credentials.derive("form"), approval.jti.encode(), "sha256").hexdigest()[:32]
@@ -266,11 +335,11 @@ class Upgrades:
         self, token: str, *, form_token: str, passcode: str, approve: bool, comment: str, remote: str
     ) -> StoredApproval:
         """What the page's form does. Raises LINK_NOT_VALID, PASSCODE_WRONG, RATE_LIMIT_EXCEEDED."""
-        opened = await self.open(token)
-        if not hmac.compare_digest(opened.form_token.encode(), form_token.encode()):
+        approval = await self._of_link(token)
+        if not hmac.compare_digest(self._form_token(approval).encode(), form_token.encode()):
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FORGED")
         await self._check_passcode(passcode, remote)
-        return await self.decide(opened.approval.id, approve=approve, comment=comment, by="page")
+        return await self.decide(approval.id, approve=approve, comment=comment, by="page")
 
     async def _check_passcode(self, passcode: str, remote: str) -> None:
         now = self._core.clock.now()

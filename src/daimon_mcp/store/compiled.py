@@ -15,223 +15,223 @@ class Statement(NamedTuple):
 
 meta_get = Statement(
     'SELECT meta.value FROM meta WHERE meta."key" = :key',
-    'SELECT meta.value FROM meta WHERE meta.key = :key::VARCHAR',
+    "SELECT meta.value FROM meta WHERE meta.key = :key::VARCHAR",
 )
 meta_put = Statement(
     'INSERT INTO meta ("key", value) VALUES (:key, :value) ON CONFLICT ("key") DO UPDATE SET value = excluded.value',
-    'INSERT INTO meta (key, value) VALUES (:key::VARCHAR, :value::VARCHAR) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+    "INSERT INTO meta (key, value) VALUES (:key::VARCHAR, :value::VARCHAR) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
 )
 account_insert = Statement(
-    'INSERT INTO accounts (id, kind, tier, status, created_at) VALUES (:id, :kind, :tier, :status, :created_at) RETURNING no',
-    'INSERT INTO accounts (id, kind, tier, status, created_at) VALUES (:id::VARCHAR, :kind::VARCHAR, :tier::VARCHAR, :status::VARCHAR, :created_at::BIGINT) RETURNING accounts.no',
+    "INSERT INTO accounts (id, kind, tier, status, created_at) VALUES (:id, :kind, :tier, :status, :created_at) RETURNING no",
+    "INSERT INTO accounts (id, kind, tier, status, created_at) VALUES (:id::VARCHAR, :kind::VARCHAR, :tier::VARCHAR, :status::VARCHAR, :created_at::BIGINT) RETURNING accounts.no",
 )
 account_by_no = Statement(
-    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.no = :account_no',
-    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.no = :account_no::BIGINT',
+    "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.no = :account_no",
+    "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.no = :account_no::BIGINT",
 )
 account_by_id = Statement(
-    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.id = :id',
-    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.id = :id::VARCHAR',
+    "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.id = :id",
+    "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.id = :id::VARCHAR",
 )
 account_list = Statement(
     "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.kind = 'agent' ORDER BY accounts.no",
     "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.kind = 'agent' ORDER BY accounts.no",
 )
 account_set_tier = Statement(
-    'UPDATE accounts SET tier=:tier WHERE accounts.no = :account_no',
-    'UPDATE accounts SET tier=:tier::VARCHAR WHERE accounts.no = :account_no::BIGINT',
+    "UPDATE accounts SET tier=:tier WHERE accounts.no = :account_no",
+    "UPDATE accounts SET tier=:tier::VARCHAR WHERE accounts.no = :account_no::BIGINT",
 )
 account_set_status = Statement(
-    'UPDATE accounts SET status=:status WHERE accounts.no = :account_no',
-    'UPDATE accounts SET status=:status::VARCHAR WHERE accounts.no = :account_no::BIGINT',
+    "UPDATE accounts SET status=:status WHERE accounts.no = :account_no",
+    "UPDATE accounts SET status=:status::VARCHAR WHERE accounts.no = :account_no::BIGINT",
 )
 account_bump_smtp = Statement(
-    'UPDATE accounts SET smtp_version=(accounts.smtp_version + 1) WHERE accounts.no = :account_no RETURNING smtp_version',
-    'UPDATE accounts SET smtp_version=(accounts.smtp_version + 1) WHERE accounts.no = :account_no::BIGINT RETURNING accounts.smtp_version',
+    "UPDATE accounts SET smtp_version=(accounts.smtp_version + 1) WHERE accounts.no = :account_no RETURNING smtp_version",
+    "UPDATE accounts SET smtp_version=(accounts.smtp_version + 1) WHERE accounts.no = :account_no::BIGINT RETURNING accounts.smtp_version",
 )
 key_insert = Statement(
-    'INSERT INTO keys (id, account_no, inbox_no, sha256, hint, name, permissions_json, created_at, expires_at) VALUES (:id, :account_no, :inbox_no, :sha256, :hint, :name, :permissions_json, :created_at, :expires_at)',
-    'INSERT INTO keys (id, account_no, inbox_no, sha256, hint, name, permissions_json, created_at, expires_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :sha256::VARCHAR, :hint::VARCHAR, :name::VARCHAR, :permissions_json::VARCHAR, :created_at::BIGINT, :expires_at::BIGINT) RETURNING keys.no',
+    "INSERT INTO keys (id, account_no, inbox_no, sha256, hint, name, permissions_json, created_at, expires_at) VALUES (:id, :account_no, :inbox_no, :sha256, :hint, :name, :permissions_json, :created_at, :expires_at)",
+    "INSERT INTO keys (id, account_no, inbox_no, sha256, hint, name, permissions_json, created_at, expires_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :sha256::VARCHAR, :hint::VARCHAR, :name::VARCHAR, :permissions_json::VARCHAR, :created_at::BIGINT, :expires_at::BIGINT) RETURNING keys.no",
 )
 key_by_hash = Statement(
-    'SELECT keys.id, keys.account_no, accounts.id AS account_id, keys.inbox_no, keys.permissions_json, keys.expires_at, keys.last_used_at, accounts.status FROM keys JOIN accounts ON accounts.no = keys.account_no WHERE keys.sha256 = :sha256 AND keys.revoked_at IS NULL',
-    'SELECT keys.id, keys.account_no, accounts.id AS account_id, keys.inbox_no, keys.permissions_json, keys.expires_at, keys.last_used_at, accounts.status FROM keys JOIN accounts ON accounts.no = keys.account_no WHERE keys.sha256 = :sha256::VARCHAR AND keys.revoked_at IS NULL',
+    "SELECT keys.id, keys.account_no, accounts.id AS account_id, keys.inbox_no, keys.permissions_json, keys.expires_at, keys.last_used_at, accounts.status FROM keys JOIN accounts ON accounts.no = keys.account_no WHERE keys.sha256 = :sha256 AND keys.revoked_at IS NULL",
+    "SELECT keys.id, keys.account_no, accounts.id AS account_id, keys.inbox_no, keys.permissions_json, keys.expires_at, keys.last_used_at, accounts.status FROM keys JOIN accounts ON accounts.no = keys.account_no WHERE keys.sha256 = :sha256::VARCHAR AND keys.revoked_at IS NULL",
 )
 key_touch = Statement(
-    'UPDATE keys SET last_used_at=:now WHERE keys.id = :id',
-    'UPDATE keys SET last_used_at=:now::BIGINT WHERE keys.id = :id::VARCHAR',
+    "UPDATE keys SET last_used_at=:now WHERE keys.id = :id",
+    "UPDATE keys SET last_used_at=:now::BIGINT WHERE keys.id = :id::VARCHAR",
 )
 key_revoke = Statement(
-    'UPDATE keys SET revoked_at=:now WHERE keys.id = :id AND keys.account_no = :account_no AND keys.revoked_at IS NULL RETURNING id',
-    'UPDATE keys SET revoked_at=:now::BIGINT WHERE keys.id = :id::VARCHAR AND keys.account_no = :account_no::BIGINT AND keys.revoked_at IS NULL RETURNING keys.id',
+    "UPDATE keys SET revoked_at=:now WHERE keys.id = :id AND keys.account_no = :account_no AND keys.revoked_at IS NULL RETURNING id",
+    "UPDATE keys SET revoked_at=:now::BIGINT WHERE keys.id = :id::VARCHAR AND keys.account_no = :account_no::BIGINT AND keys.revoked_at IS NULL RETURNING keys.id",
 )
 keys_revoke_inbox = Statement(
-    'UPDATE keys SET revoked_at=:now WHERE keys.inbox_no = :inbox_no AND keys.revoked_at IS NULL',
-    'UPDATE keys SET revoked_at=:now::BIGINT WHERE keys.inbox_no = :inbox_no::BIGINT AND keys.revoked_at IS NULL',
+    "UPDATE keys SET revoked_at=:now WHERE keys.inbox_no = :inbox_no AND keys.revoked_at IS NULL",
+    "UPDATE keys SET revoked_at=:now::BIGINT WHERE keys.inbox_no = :inbox_no::BIGINT AND keys.revoked_at IS NULL",
 )
 keys_of_account = Statement(
-    'SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no ORDER BY keys.no',
-    'SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no::BIGINT ORDER BY keys.no',
+    "SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no ORDER BY keys.no",
+    "SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no::BIGINT ORDER BY keys.no",
 )
 inbox_insert = Statement(
-    'INSERT INTO inboxes (id, account_no, address, display_name, status, metadata_json, client_id, created_at) VALUES (:id, :account_no, :address, :display_name, :status, :metadata_json, :client_id, :created_at) RETURNING no',
-    'INSERT INTO inboxes (id, account_no, address, display_name, status, metadata_json, client_id, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :address::VARCHAR, :display_name::VARCHAR, :status::VARCHAR, :metadata_json::VARCHAR, :client_id::VARCHAR, :created_at::BIGINT) RETURNING inboxes.no',
+    "INSERT INTO inboxes (id, account_no, address, display_name, status, metadata_json, client_id, created_at) VALUES (:id, :account_no, :address, :display_name, :status, :metadata_json, :client_id, :created_at) RETURNING no",
+    "INSERT INTO inboxes (id, account_no, address, display_name, status, metadata_json, client_id, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :address::VARCHAR, :display_name::VARCHAR, :status::VARCHAR, :metadata_json::VARCHAR, :client_id::VARCHAR, :created_at::BIGINT) RETURNING inboxes.no",
 )
 inbox_by_id = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.id = :id AND inboxes.deleted_at IS NULL',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.id = :id::VARCHAR AND inboxes.deleted_at IS NULL',
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.id = :id AND inboxes.deleted_at IS NULL",
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.id = :id::VARCHAR AND inboxes.deleted_at IS NULL",
 )
 inbox_by_address = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.address = :address AND inboxes.deleted_at IS NULL',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.address = :address::VARCHAR AND inboxes.deleted_at IS NULL',
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.address = :address AND inboxes.deleted_at IS NULL",
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.address = :address::VARCHAR AND inboxes.deleted_at IS NULL",
 )
 inbox_by_no = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.no = :inbox_no',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.no = :inbox_no::BIGINT',
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.no = :inbox_no",
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.no = :inbox_no::BIGINT",
 )
 inbox_by_client_id = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.client_id = :client_id',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.client_id = :client_id::VARCHAR',
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.client_id = :client_id",
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.client_id = :client_id::VARCHAR",
 )
 inboxes_page = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL AND inboxes.no < :before AND (:only_inbox = 0 OR inboxes.no = :only_inbox) ORDER BY inboxes.no DESC LIMIT :limit OFFSET 0',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL AND inboxes.no < :before::BIGINT AND (:only_inbox = 0 OR inboxes.no = :only_inbox::BIGINT) ORDER BY inboxes.no DESC LIMIT :limit',
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL AND inboxes.no < :before AND (:only_inbox = 0 OR inboxes.no = :only_inbox) ORDER BY inboxes.no DESC LIMIT :limit OFFSET 0",
+    "SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL AND inboxes.no < :before::BIGINT AND (:only_inbox = 0 OR inboxes.no = :only_inbox::BIGINT) ORDER BY inboxes.no DESC LIMIT :limit",
 )
 inboxes_count = Statement(
-    'SELECT count(*) AS count_1 FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL AND (:only_inbox = 0 OR inboxes.no = :only_inbox)',
-    'SELECT count(*) AS count_1 FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL AND (:only_inbox = 0 OR inboxes.no = :only_inbox::BIGINT)',
+    "SELECT count(*) AS count_1 FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL AND (:only_inbox = 0 OR inboxes.no = :only_inbox)",
+    "SELECT count(*) AS count_1 FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL AND (:only_inbox = 0 OR inboxes.no = :only_inbox::BIGINT)",
 )
 inbox_address_in_use = Statement(
-    'SELECT inboxes.no FROM inboxes WHERE inboxes.address = :address AND (inboxes.deleted_at IS NULL OR inboxes.deleted_at > :quarantined_since) LIMIT 1 OFFSET 0',
-    'SELECT inboxes.no FROM inboxes WHERE inboxes.address = :address::VARCHAR AND (inboxes.deleted_at IS NULL OR inboxes.deleted_at > :quarantined_since::BIGINT) LIMIT 1',
+    "SELECT inboxes.no FROM inboxes WHERE inboxes.address = :address AND (inboxes.deleted_at IS NULL OR inboxes.deleted_at > :quarantined_since) LIMIT 1 OFFSET 0",
+    "SELECT inboxes.no FROM inboxes WHERE inboxes.address = :address::VARCHAR AND (inboxes.deleted_at IS NULL OR inboxes.deleted_at > :quarantined_since::BIGINT) LIMIT 1",
 )
 inboxes_created_since = Statement(
-    'SELECT inboxes.created_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.created_at > :since ORDER BY inboxes.created_at',
-    'SELECT inboxes.created_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.created_at > :since::BIGINT ORDER BY inboxes.created_at',
+    "SELECT inboxes.created_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.created_at > :since ORDER BY inboxes.created_at",
+    "SELECT inboxes.created_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.created_at > :since::BIGINT ORDER BY inboxes.created_at",
 )
 inbox_next_n = Statement(
-    'UPDATE inboxes SET next_n=(inboxes.next_n + 1), change_seq=(inboxes.change_seq + 1) WHERE inboxes.no = :inbox_no RETURNING next_n - 1 AS anon_1',
-    'UPDATE inboxes SET next_n=(inboxes.next_n + 1), change_seq=(inboxes.change_seq + 1) WHERE inboxes.no = :inbox_no::BIGINT RETURNING inboxes.next_n - 1 AS anon_1',
+    "UPDATE inboxes SET next_n=(inboxes.next_n + 1), change_seq=(inboxes.change_seq + 1) WHERE inboxes.no = :inbox_no RETURNING next_n - 1 AS anon_1",
+    "UPDATE inboxes SET next_n=(inboxes.next_n + 1), change_seq=(inboxes.change_seq + 1) WHERE inboxes.no = :inbox_no::BIGINT RETURNING inboxes.next_n - 1 AS anon_1",
 )
 inbox_latest_n = Statement(
-    'SELECT inboxes.next_n - 1 AS anon_1 FROM inboxes WHERE inboxes.no = :inbox_no',
-    'SELECT inboxes.next_n - 1 AS anon_1 FROM inboxes WHERE inboxes.no = :inbox_no::BIGINT',
+    "SELECT inboxes.next_n - 1 AS anon_1 FROM inboxes WHERE inboxes.no = :inbox_no",
+    "SELECT inboxes.next_n - 1 AS anon_1 FROM inboxes WHERE inboxes.no = :inbox_no::BIGINT",
 )
 inbox_count = Statement(
-    'UPDATE inboxes SET message_count=(inboxes.message_count + :messages), unread_count=(inboxes.unread_count + :unread), thread_count=(inboxes.thread_count + :threads), storage_bytes=(inboxes.storage_bytes + :bytes), last_received_at=coalesce(:received_at, inboxes.last_received_at) WHERE inboxes.no = :inbox_no',
-    'UPDATE inboxes SET message_count=(inboxes.message_count + :messages::BIGINT), unread_count=(inboxes.unread_count + :unread::BIGINT), thread_count=(inboxes.thread_count + :threads::BIGINT), storage_bytes=(inboxes.storage_bytes + :bytes::BIGINT), last_received_at=coalesce(:received_at, inboxes.last_received_at) WHERE inboxes.no = :inbox_no::BIGINT',
+    "UPDATE inboxes SET message_count=(inboxes.message_count + :messages), unread_count=(inboxes.unread_count + :unread), thread_count=(inboxes.thread_count + :threads), storage_bytes=(inboxes.storage_bytes + :bytes), last_received_at=coalesce(:received_at, inboxes.last_received_at) WHERE inboxes.no = :inbox_no",
+    "UPDATE inboxes SET message_count=(inboxes.message_count + :messages::BIGINT), unread_count=(inboxes.unread_count + :unread::BIGINT), thread_count=(inboxes.thread_count + :threads::BIGINT), storage_bytes=(inboxes.storage_bytes + :bytes::BIGINT), last_received_at=coalesce(:received_at, inboxes.last_received_at) WHERE inboxes.no = :inbox_no::BIGINT",
 )
 inbox_delete = Statement(
     "UPDATE inboxes SET status='deleted', deleted_at=:now WHERE inboxes.no = :inbox_no AND inboxes.deleted_at IS NULL RETURNING id",
     "UPDATE inboxes SET status='deleted', deleted_at=:now::BIGINT WHERE inboxes.no = :inbox_no::BIGINT AND inboxes.deleted_at IS NULL RETURNING inboxes.id",
 )
 mailbox_insert = Statement(
-    'INSERT INTO mailboxes (inbox_no, name, special_use, uidvalidity) VALUES (:inbox_no, :name, :special_use, :uidvalidity)',
-    'INSERT INTO mailboxes (inbox_no, name, special_use, uidvalidity) VALUES (:inbox_no::BIGINT, :name::VARCHAR, :special_use::VARCHAR, :uidvalidity::BIGINT) RETURNING mailboxes.no',
+    "INSERT INTO mailboxes (inbox_no, name, special_use, uidvalidity) VALUES (:inbox_no, :name, :special_use, :uidvalidity)",
+    "INSERT INTO mailboxes (inbox_no, name, special_use, uidvalidity) VALUES (:inbox_no::BIGINT, :name::VARCHAR, :special_use::VARCHAR, :uidvalidity::BIGINT) RETURNING mailboxes.no",
 )
 mailboxes_of_inbox = Statement(
-    'SELECT mailboxes.no, mailboxes.name, mailboxes.total, mailboxes.unseen, mailboxes.uidnext FROM mailboxes WHERE mailboxes.inbox_no = :inbox_no ORDER BY mailboxes.no',
-    'SELECT mailboxes.no, mailboxes.name, mailboxes.total, mailboxes.unseen, mailboxes.uidnext FROM mailboxes WHERE mailboxes.inbox_no = :inbox_no::BIGINT ORDER BY mailboxes.no',
+    "SELECT mailboxes.no, mailboxes.name, mailboxes.total, mailboxes.unseen, mailboxes.uidnext FROM mailboxes WHERE mailboxes.inbox_no = :inbox_no ORDER BY mailboxes.no",
+    "SELECT mailboxes.no, mailboxes.name, mailboxes.total, mailboxes.unseen, mailboxes.uidnext FROM mailboxes WHERE mailboxes.inbox_no = :inbox_no::BIGINT ORDER BY mailboxes.no",
 )
 mailbox_take_uid = Statement(
-    'UPDATE mailboxes SET uidnext=(mailboxes.uidnext + 1), highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total + 1), unseen=(mailboxes.unseen + :unseen) WHERE mailboxes.inbox_no = :inbox_no AND mailboxes.name = :name RETURNING no, uidnext - 1 AS anon_1, highestmodseq',
-    'UPDATE mailboxes SET uidnext=(mailboxes.uidnext + 1), highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total + 1), unseen=(mailboxes.unseen + :unseen::BIGINT) WHERE mailboxes.inbox_no = :inbox_no::BIGINT AND mailboxes.name = :name::VARCHAR RETURNING mailboxes.no, mailboxes.uidnext - 1 AS anon_1, mailboxes.highestmodseq',
+    "UPDATE mailboxes SET uidnext=(mailboxes.uidnext + 1), highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total + 1), unseen=(mailboxes.unseen + :unseen) WHERE mailboxes.inbox_no = :inbox_no AND mailboxes.name = :name RETURNING no, uidnext - 1 AS anon_1, highestmodseq",
+    "UPDATE mailboxes SET uidnext=(mailboxes.uidnext + 1), highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total + 1), unseen=(mailboxes.unseen + :unseen::BIGINT) WHERE mailboxes.inbox_no = :inbox_no::BIGINT AND mailboxes.name = :name::VARCHAR RETURNING mailboxes.no, mailboxes.uidnext - 1 AS anon_1, mailboxes.highestmodseq",
 )
 mailbox_lose = Statement(
-    'UPDATE mailboxes SET highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total - 1), unseen=(mailboxes.unseen - :unseen) WHERE mailboxes.no = :mailbox_no RETURNING highestmodseq',
-    'UPDATE mailboxes SET highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total - 1), unseen=(mailboxes.unseen - :unseen::BIGINT) WHERE mailboxes.no = :mailbox_no::BIGINT RETURNING mailboxes.highestmodseq',
+    "UPDATE mailboxes SET highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total - 1), unseen=(mailboxes.unseen - :unseen) WHERE mailboxes.no = :mailbox_no RETURNING highestmodseq",
+    "UPDATE mailboxes SET highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total - 1), unseen=(mailboxes.unseen - :unseen::BIGINT) WHERE mailboxes.no = :mailbox_no::BIGINT RETURNING mailboxes.highestmodseq",
 )
 mailbox_touch = Statement(
-    'UPDATE mailboxes SET highestmodseq=(mailboxes.highestmodseq + 1), unseen=(mailboxes.unseen + :unseen) WHERE mailboxes.no = :mailbox_no RETURNING highestmodseq',
-    'UPDATE mailboxes SET highestmodseq=(mailboxes.highestmodseq + 1), unseen=(mailboxes.unseen + :unseen::BIGINT) WHERE mailboxes.no = :mailbox_no::BIGINT RETURNING mailboxes.highestmodseq',
+    "UPDATE mailboxes SET highestmodseq=(mailboxes.highestmodseq + 1), unseen=(mailboxes.unseen + :unseen) WHERE mailboxes.no = :mailbox_no RETURNING highestmodseq",
+    "UPDATE mailboxes SET highestmodseq=(mailboxes.highestmodseq + 1), unseen=(mailboxes.unseen + :unseen::BIGINT) WHERE mailboxes.no = :mailbox_no::BIGINT RETURNING mailboxes.highestmodseq",
 )
 expunged_insert = Statement(
-    'INSERT INTO expunged (mailbox_no, uid, modseq) VALUES (:mailbox_no, :uid, :modseq)',
-    'INSERT INTO expunged (mailbox_no, uid, modseq) VALUES (:mailbox_no::BIGINT, :uid::BIGINT, :modseq::BIGINT)',
+    "INSERT INTO expunged (mailbox_no, uid, modseq) VALUES (:mailbox_no, :uid, :modseq)",
+    "INSERT INTO expunged (mailbox_no, uid, modseq) VALUES (:mailbox_no::BIGINT, :uid::BIGINT, :modseq::BIGINT)",
 )
 blob_insert = Statement(
-    'INSERT INTO blobs (hash, size, encoding, data, created_at) VALUES (:hash, :size, :encoding, :data, :created_at) ON CONFLICT DO NOTHING',
-    'INSERT INTO blobs (hash, size, encoding, data, created_at) VALUES (:hash::VARCHAR, :size::BIGINT, :encoding::VARCHAR, :data, :created_at::BIGINT) ON CONFLICT DO NOTHING',
+    "INSERT INTO blobs (hash, size, encoding, data, created_at) VALUES (:hash, :size, :encoding, :data, :created_at) ON CONFLICT DO NOTHING",
+    "INSERT INTO blobs (hash, size, encoding, data, created_at) VALUES (:hash::VARCHAR, :size::BIGINT, :encoding::VARCHAR, :data, :created_at::BIGINT) ON CONFLICT DO NOTHING",
 )
 blob_get = Statement(
-    'SELECT blobs.size, blobs.encoding, blobs.data FROM blobs WHERE blobs.hash = :hash',
-    'SELECT blobs.size, blobs.encoding, blobs.data FROM blobs WHERE blobs.hash = :hash::VARCHAR',
+    "SELECT blobs.size, blobs.encoding, blobs.data FROM blobs WHERE blobs.hash = :hash",
+    "SELECT blobs.size, blobs.encoding, blobs.data FROM blobs WHERE blobs.hash = :hash::VARCHAR",
 )
 thread_insert = Statement(
-    'INSERT INTO threads (id, inbox_no, subject, base_subject, participants_json, labels_json, created_at, last_at) VALUES (:id, :inbox_no, :subject, :base_subject, :participants_json, :labels_json, :created_at, :last_at) RETURNING seq',
-    'INSERT INTO threads (id, inbox_no, subject, base_subject, participants_json, labels_json, created_at, last_at) VALUES (:id::VARCHAR, :inbox_no::BIGINT, :subject::VARCHAR, :base_subject::VARCHAR, :participants_json::VARCHAR, :labels_json::VARCHAR, :created_at::BIGINT, :last_at::BIGINT) RETURNING threads.seq',
+    "INSERT INTO threads (id, inbox_no, subject, base_subject, participants_json, labels_json, created_at, last_at) VALUES (:id, :inbox_no, :subject, :base_subject, :participants_json, :labels_json, :created_at, :last_at) RETURNING seq",
+    "INSERT INTO threads (id, inbox_no, subject, base_subject, participants_json, labels_json, created_at, last_at) VALUES (:id::VARCHAR, :inbox_no::BIGINT, :subject::VARCHAR, :base_subject::VARCHAR, :participants_json::VARCHAR, :labels_json::VARCHAR, :created_at::BIGINT, :last_at::BIGINT) RETURNING threads.seq",
 )
 thread_by_id = Statement(
-    'SELECT threads.seq, threads.id, threads.inbox_no, inboxes.id AS inbox_id, threads.subject, threads.participants_json, threads.labels_json, threads.message_count, threads.unread_count, threads.created_at, threads.last_at FROM threads JOIN inboxes ON inboxes.no = threads.inbox_no WHERE threads.id = :id AND inboxes.account_no = :account_no',
-    'SELECT threads.seq, threads.id, threads.inbox_no, inboxes.id AS inbox_id, threads.subject, threads.participants_json, threads.labels_json, threads.message_count, threads.unread_count, threads.created_at, threads.last_at FROM threads JOIN inboxes ON inboxes.no = threads.inbox_no WHERE threads.id = :id::VARCHAR AND inboxes.account_no = :account_no::BIGINT',
+    "SELECT threads.seq, threads.id, threads.inbox_no, inboxes.id AS inbox_id, threads.subject, threads.participants_json, threads.labels_json, threads.message_count, threads.unread_count, threads.created_at, threads.last_at FROM threads JOIN inboxes ON inboxes.no = threads.inbox_no WHERE threads.id = :id AND inboxes.account_no = :account_no",
+    "SELECT threads.seq, threads.id, threads.inbox_no, inboxes.id AS inbox_id, threads.subject, threads.participants_json, threads.labels_json, threads.message_count, threads.unread_count, threads.created_at, threads.last_at FROM threads JOIN inboxes ON inboxes.no = threads.inbox_no WHERE threads.id = :id::VARCHAR AND inboxes.account_no = :account_no::BIGINT",
 )
 thread_head = Statement(
-    'SELECT threads.id, threads.participants_json FROM threads WHERE threads.seq = :thread_seq',
-    'SELECT threads.id, threads.participants_json FROM threads WHERE threads.seq = :thread_seq::BIGINT',
+    "SELECT threads.id, threads.participants_json FROM threads WHERE threads.seq = :thread_seq",
+    "SELECT threads.id, threads.participants_json FROM threads WHERE threads.seq = :thread_seq::BIGINT",
 )
 thread_add = Statement(
-    'UPDATE threads SET participants_json=:participants_json, message_count=(threads.message_count + :messages), unread_count=(threads.unread_count + :unread), last_at=CASE WHEN (:at > threads.last_at) THEN :at ELSE threads.last_at END WHERE threads.seq = :thread_seq',
-    'UPDATE threads SET participants_json=:participants_json::VARCHAR, message_count=(threads.message_count + :messages::BIGINT), unread_count=(threads.unread_count + :unread::BIGINT), last_at=CASE WHEN (:at > threads.last_at) THEN :at ELSE threads.last_at END WHERE threads.seq = :thread_seq::BIGINT',
+    "UPDATE threads SET participants_json=:participants_json, message_count=(threads.message_count + :messages), unread_count=(threads.unread_count + :unread), last_at=CASE WHEN (:at > threads.last_at) THEN :at ELSE threads.last_at END WHERE threads.seq = :thread_seq",
+    "UPDATE threads SET participants_json=:participants_json::VARCHAR, message_count=(threads.message_count + :messages::BIGINT), unread_count=(threads.unread_count + :unread::BIGINT), last_at=CASE WHEN (:at > threads.last_at) THEN :at ELSE threads.last_at END WHERE threads.seq = :thread_seq::BIGINT",
 )
 thread_count = Statement(
-    'UPDATE threads SET message_count=(threads.message_count + :messages), unread_count=(threads.unread_count + :unread) WHERE threads.seq = :thread_seq',
-    'UPDATE threads SET message_count=(threads.message_count + :messages::BIGINT), unread_count=(threads.unread_count + :unread::BIGINT) WHERE threads.seq = :thread_seq::BIGINT',
+    "UPDATE threads SET message_count=(threads.message_count + :messages), unread_count=(threads.unread_count + :unread) WHERE threads.seq = :thread_seq",
+    "UPDATE threads SET message_count=(threads.message_count + :messages::BIGINT), unread_count=(threads.unread_count + :unread::BIGINT) WHERE threads.seq = :thread_seq::BIGINT",
 )
 ref_find = Statement(
-    'SELECT refs.thread_seq FROM refs WHERE refs.inbox_no = :inbox_no AND refs.message_id = :message_id',
-    'SELECT refs.thread_seq FROM refs WHERE refs.inbox_no = :inbox_no::BIGINT AND refs.message_id = :message_id::VARCHAR',
+    "SELECT refs.thread_seq FROM refs WHERE refs.inbox_no = :inbox_no AND refs.message_id = :message_id",
+    "SELECT refs.thread_seq FROM refs WHERE refs.inbox_no = :inbox_no::BIGINT AND refs.message_id = :message_id::VARCHAR",
 )
 ref_insert = Statement(
-    'INSERT INTO refs (inbox_no, message_id, thread_seq) VALUES (:inbox_no, :message_id, :thread_seq) ON CONFLICT DO NOTHING',
-    'INSERT INTO refs (inbox_no, message_id, thread_seq) VALUES (:inbox_no::BIGINT, :message_id::VARCHAR, :thread_seq::BIGINT) ON CONFLICT DO NOTHING',
+    "INSERT INTO refs (inbox_no, message_id, thread_seq) VALUES (:inbox_no, :message_id, :thread_seq) ON CONFLICT DO NOTHING",
+    "INSERT INTO refs (inbox_no, message_id, thread_seq) VALUES (:inbox_no::BIGINT, :message_id::VARCHAR, :thread_seq::BIGINT) ON CONFLICT DO NOTHING",
 )
 message_insert = Statement(
-    'INSERT INTO messages (seq, id, inbox_no, mailbox_no, uid, modseq, thread_seq, direction, status, kind, message_id, in_reply_to, references_json, from_address, from_name, to_json, cc_json, bcc_json, reply_to_json, mail_from, tag, subject, preview, labels_json, has_attachments, seen, size, est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at) VALUES (:seq, :id, :inbox_no, :mailbox_no, :uid, :modseq, :thread_seq, :direction, :status, :kind, :message_id, :in_reply_to, :references_json, :from_address, :from_name, :to_json, :cc_json, :bcc_json, :reply_to_json, :mail_from, :tag, :subject, :preview, :labels_json, :has_attachments, :seen, :size, :est_tokens, :blob_hash, :draft_id, :date, :received_at, :sent_at, :send_at)',
-    'INSERT INTO messages (seq, id, inbox_no, mailbox_no, uid, modseq, thread_seq, direction, status, kind, message_id, in_reply_to, references_json, from_address, from_name, to_json, cc_json, bcc_json, reply_to_json, mail_from, tag, subject, preview, labels_json, has_attachments, seen, size, est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at) VALUES (:seq::BIGINT, :id::VARCHAR, :inbox_no::BIGINT, :mailbox_no::BIGINT, :uid::BIGINT, :modseq::BIGINT, :thread_seq::BIGINT, :direction::VARCHAR, :status::VARCHAR, :kind::VARCHAR, :message_id::VARCHAR, :in_reply_to::VARCHAR, :references_json::VARCHAR, :from_address::VARCHAR, :from_name::VARCHAR, :to_json::VARCHAR, :cc_json::VARCHAR, :bcc_json::VARCHAR, :reply_to_json::VARCHAR, :mail_from::VARCHAR, :tag::VARCHAR, :subject::VARCHAR, :preview::VARCHAR, :labels_json::VARCHAR, :has_attachments::SMALLINT, :seen::SMALLINT, :size::BIGINT, :est_tokens::BIGINT, :blob_hash::VARCHAR, :draft_id::VARCHAR, :date::BIGINT, :received_at::BIGINT, :sent_at::BIGINT, :send_at::BIGINT)',
+    "INSERT INTO messages (seq, id, inbox_no, mailbox_no, uid, modseq, thread_seq, direction, status, kind, message_id, in_reply_to, references_json, from_address, from_name, to_json, cc_json, bcc_json, reply_to_json, mail_from, tag, subject, preview, labels_json, has_attachments, seen, size, est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at) VALUES (:seq, :id, :inbox_no, :mailbox_no, :uid, :modseq, :thread_seq, :direction, :status, :kind, :message_id, :in_reply_to, :references_json, :from_address, :from_name, :to_json, :cc_json, :bcc_json, :reply_to_json, :mail_from, :tag, :subject, :preview, :labels_json, :has_attachments, :seen, :size, :est_tokens, :blob_hash, :draft_id, :date, :received_at, :sent_at, :send_at)",
+    "INSERT INTO messages (seq, id, inbox_no, mailbox_no, uid, modseq, thread_seq, direction, status, kind, message_id, in_reply_to, references_json, from_address, from_name, to_json, cc_json, bcc_json, reply_to_json, mail_from, tag, subject, preview, labels_json, has_attachments, seen, size, est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at) VALUES (:seq::BIGINT, :id::VARCHAR, :inbox_no::BIGINT, :mailbox_no::BIGINT, :uid::BIGINT, :modseq::BIGINT, :thread_seq::BIGINT, :direction::VARCHAR, :status::VARCHAR, :kind::VARCHAR, :message_id::VARCHAR, :in_reply_to::VARCHAR, :references_json::VARCHAR, :from_address::VARCHAR, :from_name::VARCHAR, :to_json::VARCHAR, :cc_json::VARCHAR, :bcc_json::VARCHAR, :reply_to_json::VARCHAR, :mail_from::VARCHAR, :tag::VARCHAR, :subject::VARCHAR, :preview::VARCHAR, :labels_json::VARCHAR, :has_attachments::SMALLINT, :seen::SMALLINT, :size::BIGINT, :est_tokens::BIGINT, :blob_hash::VARCHAR, :draft_id::VARCHAR, :date::BIGINT, :received_at::BIGINT, :sent_at::BIGINT, :send_at::BIGINT)",
 )
 body_insert = Statement(
-    'INSERT INTO bodies (seq, text, reply_text, html, links_json, warnings_json, authentication_json, header_length, envelope_json, structure_json) VALUES (:seq, :text, :reply_text, :html, :links_json, :warnings_json, :authentication_json, :header_length, :envelope_json, :structure_json)',
-    'INSERT INTO bodies (seq, text, reply_text, html, links_json, warnings_json, authentication_json, header_length, envelope_json, structure_json) VALUES (:seq::BIGINT, :text::VARCHAR, :reply_text::VARCHAR, :html, :links_json::VARCHAR, :warnings_json::VARCHAR, :authentication_json::VARCHAR, :header_length::BIGINT, :envelope_json::VARCHAR, :structure_json::VARCHAR)',
+    "INSERT INTO bodies (seq, text, reply_text, html, links_json, warnings_json, authentication_json, header_length, envelope_json, structure_json) VALUES (:seq, :text, :reply_text, :html, :links_json, :warnings_json, :authentication_json, :header_length, :envelope_json, :structure_json)",
+    "INSERT INTO bodies (seq, text, reply_text, html, links_json, warnings_json, authentication_json, header_length, envelope_json, structure_json) VALUES (:seq::BIGINT, :text::VARCHAR, :reply_text::VARCHAR, :html, :links_json::VARCHAR, :warnings_json::VARCHAR, :authentication_json::VARCHAR, :header_length::BIGINT, :envelope_json::VARCHAR, :structure_json::VARCHAR)",
 )
 body_replace = Statement(
-    'UPDATE bodies SET text=:text_, reply_text=:reply_text_, html=:html_, links_json=:links_json_, warnings_json=:warnings_json_, authentication_json=:authentication_json_, header_length=:header_length_, envelope_json=:envelope_json_, structure_json=:structure_json_ WHERE bodies.seq = :seq',
-    'UPDATE bodies SET text=:text_::VARCHAR, reply_text=:reply_text_::VARCHAR, html=:html_, links_json=:links_json_::VARCHAR, warnings_json=:warnings_json_::VARCHAR, authentication_json=:authentication_json_::VARCHAR, header_length=:header_length_::BIGINT, envelope_json=:envelope_json_::VARCHAR, structure_json=:structure_json_::VARCHAR WHERE bodies.seq = :seq::BIGINT',
+    "UPDATE bodies SET text=:text_, reply_text=:reply_text_, html=:html_, links_json=:links_json_, warnings_json=:warnings_json_, authentication_json=:authentication_json_, header_length=:header_length_, envelope_json=:envelope_json_, structure_json=:structure_json_ WHERE bodies.seq = :seq",
+    "UPDATE bodies SET text=:text_::VARCHAR, reply_text=:reply_text_::VARCHAR, html=:html_, links_json=:links_json_::VARCHAR, warnings_json=:warnings_json_::VARCHAR, authentication_json=:authentication_json_::VARCHAR, header_length=:header_length_::BIGINT, envelope_json=:envelope_json_::VARCHAR, structure_json=:structure_json_::VARCHAR WHERE bodies.seq = :seq::BIGINT",
 )
 attachment_insert = Statement(
-    'INSERT INTO attachments (id, seq, part, filename, content_type, content_id, disposition, size, body_offset, body_length, sha256) VALUES (:id, :seq, :part, :filename, :content_type, :content_id, :disposition, :size, :body_offset, :body_length, :sha256)',
-    'INSERT INTO attachments (id, seq, part, filename, content_type, content_id, disposition, size, body_offset, body_length, sha256) VALUES (:id::VARCHAR, :seq::BIGINT, :part::VARCHAR, :filename::VARCHAR, :content_type::VARCHAR, :content_id::VARCHAR, :disposition::VARCHAR, :size::BIGINT, :body_offset::BIGINT, :body_length::BIGINT, :sha256::VARCHAR) RETURNING attachments.no',
+    "INSERT INTO attachments (id, seq, part, filename, content_type, content_id, disposition, size, body_offset, body_length, sha256) VALUES (:id, :seq, :part, :filename, :content_type, :content_id, :disposition, :size, :body_offset, :body_length, :sha256)",
+    "INSERT INTO attachments (id, seq, part, filename, content_type, content_id, disposition, size, body_offset, body_length, sha256) VALUES (:id::VARCHAR, :seq::BIGINT, :part::VARCHAR, :filename::VARCHAR, :content_type::VARCHAR, :content_id::VARCHAR, :disposition::VARCHAR, :size::BIGINT, :body_offset::BIGINT, :body_length::BIGINT, :sha256::VARCHAR) RETURNING attachments.no",
 )
 attachments_of = Statement(
-    'SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size FROM attachments WHERE attachments.seq = :seq ORDER BY attachments.no',
-    'SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size FROM attachments WHERE attachments.seq = :seq::BIGINT ORDER BY attachments.no',
+    "SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size FROM attachments WHERE attachments.seq = :seq ORDER BY attachments.no",
+    "SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size FROM attachments WHERE attachments.seq = :seq::BIGINT ORDER BY attachments.no",
 )
 attachments_delete = Statement(
-    'DELETE FROM attachments WHERE attachments.seq = :seq',
-    'DELETE FROM attachments WHERE attachments.seq = :seq::BIGINT',
+    "DELETE FROM attachments WHERE attachments.seq = :seq",
+    "DELETE FROM attachments WHERE attachments.seq = :seq::BIGINT",
 )
 label_insert = Statement(
-    'INSERT INTO labels (inbox_no, label, seq) VALUES (:inbox_no, :label, :seq) ON CONFLICT DO NOTHING',
-    'INSERT INTO labels (inbox_no, label, seq) VALUES (:inbox_no::BIGINT, :label::VARCHAR, :seq::BIGINT) ON CONFLICT DO NOTHING',
+    "INSERT INTO labels (inbox_no, label, seq) VALUES (:inbox_no, :label, :seq) ON CONFLICT DO NOTHING",
+    "INSERT INTO labels (inbox_no, label, seq) VALUES (:inbox_no::BIGINT, :label::VARCHAR, :seq::BIGINT) ON CONFLICT DO NOTHING",
 )
 labels_delete = Statement(
-    'DELETE FROM labels WHERE labels.seq = :seq',
-    'DELETE FROM labels WHERE labels.seq = :seq::BIGINT',
+    "DELETE FROM labels WHERE labels.seq = :seq",
+    "DELETE FROM labels WHERE labels.seq = :seq::BIGINT",
 )
 message_by_id = Statement(
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.id = :id',
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.id = :id::VARCHAR',
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.id = :id",
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.id = :id::VARCHAR",
 )
 message_by_seq = Statement(
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.seq = :seq',
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.seq = :seq::BIGINT',
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.seq = :seq",
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.seq = :seq::BIGINT",
 )
 message_by_message_id = Statement(
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.inbox_no = :inbox_no AND messages.message_id = :message_id AND messages.deleted_at IS NULL LIMIT 1 OFFSET 0',
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.inbox_no = :inbox_no::BIGINT AND messages.message_id = :message_id::VARCHAR AND messages.deleted_at IS NULL LIMIT 1',
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.inbox_no = :inbox_no AND messages.message_id = :message_id AND messages.deleted_at IS NULL LIMIT 1 OFFSET 0",
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.inbox_no = :inbox_no::BIGINT AND messages.message_id = :message_id::VARCHAR AND messages.deleted_at IS NULL LIMIT 1",
 )
 body_by_seq = Statement(
-    'SELECT bodies.text, bodies.reply_text, bodies.html, bodies.links_json, bodies.warnings_json, bodies.authentication_json FROM bodies WHERE bodies.seq = :seq',
-    'SELECT bodies.text, bodies.reply_text, bodies.html, bodies.links_json, bodies.warnings_json, bodies.authentication_json FROM bodies WHERE bodies.seq = :seq::BIGINT',
+    "SELECT bodies.text, bodies.reply_text, bodies.html, bodies.links_json, bodies.warnings_json, bodies.authentication_json FROM bodies WHERE bodies.seq = :seq",
+    "SELECT bodies.text, bodies.reply_text, bodies.html, bodies.links_json, bodies.warnings_json, bodies.authentication_json FROM bodies WHERE bodies.seq = :seq::BIGINT",
 )
 messages_newest = Statement(
     "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.inbox_no = :inbox_no AND messages.deleted_at IS NULL AND (:thread_seq = 0 OR messages.thread_seq = :thread_seq) AND (:direction = '' OR messages.direction = :direction) AND (:mailbox = '' OR mailboxes.name = :mailbox) AND (:unread = 0 OR messages.seen = 0) AND messages.received_at >= :received_from AND messages.received_at < :received_to AND (:label = '' OR (EXISTS (SELECT labels.seq FROM labels WHERE labels.inbox_no = :inbox_no AND labels.label = :label AND labels.seq = messages.seq))) AND messages.seq < :before AND messages.seq > :after ORDER BY messages.seq DESC LIMIT :limit OFFSET 0",
@@ -246,64 +246,64 @@ messages_after = Statement(
     "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.inbox_no = :inbox_no::BIGINT AND messages.deleted_at IS NULL AND messages.direction = 'inbound' AND messages.seq > :after::BIGINT AND messages.seq <= :until::BIGINT AND (:unread = 0 OR messages.seen = 0) AND (:thread_seq = 0 OR messages.thread_seq = :thread_seq::BIGINT) ORDER BY messages.seq LIMIT :limit",
 )
 thread_messages = Statement(
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL AND messages.seq > :after ORDER BY messages.seq LIMIT :limit OFFSET 0',
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.deleted_at IS NULL AND messages.seq > :after::BIGINT ORDER BY messages.seq LIMIT :limit',
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL AND messages.seq > :after ORDER BY messages.seq LIMIT :limit OFFSET 0",
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.deleted_at IS NULL AND messages.seq > :after::BIGINT ORDER BY messages.seq LIMIT :limit",
 )
 thread_newest = Statement(
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL AND messages.seq < :before ORDER BY messages.seq DESC LIMIT :limit OFFSET 0',
-    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.deleted_at IS NULL AND messages.seq < :before::BIGINT ORDER BY messages.seq DESC LIMIT :limit',
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL AND messages.seq < :before ORDER BY messages.seq DESC LIMIT :limit OFFSET 0",
+    "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.deleted_at IS NULL AND messages.seq < :before::BIGINT ORDER BY messages.seq DESC LIMIT :limit",
 )
 messages_find = Statement(
     "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no JOIN bodies ON bodies.seq = messages.seq WHERE messages.inbox_no = :inbox_no AND messages.deleted_at IS NULL AND messages.seq < :before AND (:word0 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word0) > 0) AND (:word1 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word1) > 0) AND (:word2 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word2) > 0) AND (:word3 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word3) > 0) AND (:word4 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word4) > 0) AND (:word5 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word5) > 0) AND (:word6 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word6) > 0) AND (:word7 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word7) > 0) ORDER BY messages.seq DESC LIMIT :limit OFFSET 0",
     "SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.in_reply_to, messages.references_json, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.reply_to_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.blob_hash, messages.draft_id, messages.date, messages.received_at, messages.sent_at, messages.send_at, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no JOIN bodies ON bodies.seq = messages.seq WHERE messages.inbox_no = :inbox_no::BIGINT AND messages.deleted_at IS NULL AND messages.seq < :before::BIGINT AND (:word0 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word0) > 0) AND (:word1 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word1) > 0) AND (:word2 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word2) > 0) AND (:word3 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word3) > 0) AND (:word4 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word4) > 0) AND (:word5 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word5) > 0) AND (:word6 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word6) > 0) AND (:word7 = '' OR instr(lower(messages.subject || ' ' || messages.from_name || ' ' || messages.from_address || ' ' || messages.to_json || ' ' || bodies.text), :word7) > 0) ORDER BY messages.seq DESC LIMIT :limit",
 )
 message_see = Statement(
-    'UPDATE messages SET modseq=:new_modseq, seen=1 WHERE messages.seq = :seq AND messages.seen = 0 RETURNING seq',
-    'UPDATE messages SET modseq=:new_modseq::BIGINT, seen=1 WHERE messages.seq = :seq::BIGINT AND messages.seen = 0 RETURNING messages.seq',
+    "UPDATE messages SET modseq=:new_modseq, seen=1 WHERE messages.seq = :seq AND messages.seen = 0 RETURNING seq",
+    "UPDATE messages SET modseq=:new_modseq::BIGINT, seen=1 WHERE messages.seq = :seq::BIGINT AND messages.seen = 0 RETURNING messages.seq",
 )
 message_unseen = Statement(
-    'SELECT messages.mailbox_no, messages.thread_seq FROM messages WHERE messages.seq = :seq AND messages.seen = 0 AND messages.deleted_at IS NULL',
-    'SELECT messages.mailbox_no, messages.thread_seq FROM messages WHERE messages.seq = :seq::BIGINT AND messages.seen = 0 AND messages.deleted_at IS NULL',
+    "SELECT messages.mailbox_no, messages.thread_seq FROM messages WHERE messages.seq = :seq AND messages.seen = 0 AND messages.deleted_at IS NULL",
+    "SELECT messages.mailbox_no, messages.thread_seq FROM messages WHERE messages.seq = :seq::BIGINT AND messages.seen = 0 AND messages.deleted_at IS NULL",
 )
 message_move = Statement(
-    'UPDATE messages SET mailbox_no=:to_mailbox_no, uid=:to_uid, modseq=:to_modseq WHERE messages.seq = :seq',
-    'UPDATE messages SET mailbox_no=:to_mailbox_no::BIGINT, uid=:to_uid::BIGINT, modseq=:to_modseq::BIGINT WHERE messages.seq = :seq::BIGINT',
+    "UPDATE messages SET mailbox_no=:to_mailbox_no, uid=:to_uid, modseq=:to_modseq WHERE messages.seq = :seq",
+    "UPDATE messages SET mailbox_no=:to_mailbox_no::BIGINT, uid=:to_uid::BIGINT, modseq=:to_modseq::BIGINT WHERE messages.seq = :seq::BIGINT",
 )
 message_set_status = Statement(
-    'UPDATE messages SET status=:new_status, sent_at=coalesce(messages.sent_at, :new_sent_at) WHERE messages.seq = :seq',
-    'UPDATE messages SET status=:new_status::VARCHAR, sent_at=coalesce(messages.sent_at, :new_sent_at) WHERE messages.seq = :seq::BIGINT',
+    "UPDATE messages SET status=:new_status, sent_at=coalesce(messages.sent_at, :new_sent_at) WHERE messages.seq = :seq",
+    "UPDATE messages SET status=:new_status::VARCHAR, sent_at=coalesce(messages.sent_at, :new_sent_at) WHERE messages.seq = :seq::BIGINT",
 )
 message_set_schedule = Statement(
-    'UPDATE messages SET send_at=:new_send_at WHERE messages.seq = :seq',
-    'UPDATE messages SET send_at=:new_send_at::BIGINT WHERE messages.seq = :seq::BIGINT',
+    "UPDATE messages SET send_at=:new_send_at WHERE messages.seq = :seq",
+    "UPDATE messages SET send_at=:new_send_at::BIGINT WHERE messages.seq = :seq::BIGINT",
 )
 message_delete = Statement(
-    'UPDATE messages SET status=:new_status, deleted_at=:now WHERE messages.seq = :seq AND messages.deleted_at IS NULL RETURNING seq',
-    'UPDATE messages SET status=:new_status::VARCHAR, deleted_at=:now::BIGINT WHERE messages.seq = :seq::BIGINT AND messages.deleted_at IS NULL RETURNING messages.seq',
+    "UPDATE messages SET status=:new_status, deleted_at=:now WHERE messages.seq = :seq AND messages.deleted_at IS NULL RETURNING seq",
+    "UPDATE messages SET status=:new_status::VARCHAR, deleted_at=:now::BIGINT WHERE messages.seq = :seq::BIGINT AND messages.deleted_at IS NULL RETURNING messages.seq",
 )
 draft_insert = Statement(
-    'INSERT INTO drafts (id, inbox_no, kind, state, source_seq, content_json, send_at, client_id, created_at, updated_at) VALUES (:id, :inbox_no, :kind, :state, :source_seq, :content_json, :send_at, :client_id, :created_at, :updated_at) RETURNING no',
-    'INSERT INTO drafts (id, inbox_no, kind, state, source_seq, content_json, send_at, client_id, created_at, updated_at) VALUES (:id::VARCHAR, :inbox_no::BIGINT, :kind::VARCHAR, :state::VARCHAR, :source_seq::BIGINT, :content_json::VARCHAR, :send_at::BIGINT, :client_id::VARCHAR, :created_at::BIGINT, :updated_at::BIGINT) RETURNING drafts.no',
+    "INSERT INTO drafts (id, inbox_no, kind, state, source_seq, content_json, send_at, client_id, created_at, updated_at) VALUES (:id, :inbox_no, :kind, :state, :source_seq, :content_json, :send_at, :client_id, :created_at, :updated_at) RETURNING no",
+    "INSERT INTO drafts (id, inbox_no, kind, state, source_seq, content_json, send_at, client_id, created_at, updated_at) VALUES (:id::VARCHAR, :inbox_no::BIGINT, :kind::VARCHAR, :state::VARCHAR, :source_seq::BIGINT, :content_json::VARCHAR, :send_at::BIGINT, :client_id::VARCHAR, :created_at::BIGINT, :updated_at::BIGINT) RETURNING drafts.no",
 )
 draft_by_id = Statement(
-    'SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.id = :id',
-    'SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.id = :id::VARCHAR',
+    "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.id = :id",
+    "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.id = :id::VARCHAR",
 )
 draft_by_client_id = Statement(
-    'SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no AND drafts.client_id = :client_id',
-    'SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no::BIGINT AND drafts.client_id = :client_id::VARCHAR',
+    "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no AND drafts.client_id = :client_id",
+    "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no::BIGINT AND drafts.client_id = :client_id::VARCHAR",
 )
 drafts_page = Statement(
     "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no AND drafts.state IN ('draft', 'scheduled', 'pending_upgrade') AND drafts.no < :before ORDER BY drafts.no DESC LIMIT :limit OFFSET 0",
     "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no::BIGINT AND drafts.state IN ('draft', 'scheduled', 'pending_upgrade') AND drafts.no < :before::BIGINT ORDER BY drafts.no DESC LIMIT :limit",
 )
 draft_update = Statement(
-    'UPDATE drafts SET content_json=:content_json_, send_at=:send_at_, updated_at=:now WHERE drafts.no = :draft_no',
-    'UPDATE drafts SET content_json=:content_json_::VARCHAR, send_at=:send_at_::BIGINT, updated_at=:now::BIGINT WHERE drafts.no = :draft_no::BIGINT',
+    "UPDATE drafts SET content_json=:content_json_, send_at=:send_at_, updated_at=:now WHERE drafts.no = :draft_no",
+    "UPDATE drafts SET content_json=:content_json_::VARCHAR, send_at=:send_at_::BIGINT, updated_at=:now::BIGINT WHERE drafts.no = :draft_no::BIGINT",
 )
 draft_link = Statement(
-    'UPDATE drafts SET state=:new_state, send_at=:new_send_at, message_no=:seq, message_id=:new_message_id, updated_at=:now WHERE drafts.no = :draft_no',
-    'UPDATE drafts SET state=:new_state::VARCHAR, send_at=:new_send_at::BIGINT, message_no=:seq::BIGINT, message_id=:new_message_id::VARCHAR, updated_at=:now::BIGINT WHERE drafts.no = :draft_no::BIGINT',
+    "UPDATE drafts SET state=:new_state, send_at=:new_send_at, message_no=:seq, message_id=:new_message_id, updated_at=:now WHERE drafts.no = :draft_no",
+    "UPDATE drafts SET state=:new_state::VARCHAR, send_at=:new_send_at::BIGINT, message_no=:seq::BIGINT, message_id=:new_message_id::VARCHAR, updated_at=:now::BIGINT WHERE drafts.no = :draft_no::BIGINT",
 )
 draft_sent_by_message = Statement(
     "UPDATE drafts SET state='sent' WHERE drafts.message_no = :seq AND drafts.state != 'sent'",
@@ -318,28 +318,28 @@ draft_unlink_by_message = Statement(
     "UPDATE drafts SET state='draft', send_at=NULL, message_no=NULL, message_id=NULL WHERE drafts.message_no = :seq::BIGINT AND drafts.state != 'sent'",
 )
 draft_delete = Statement(
-    'DELETE FROM drafts WHERE drafts.no = :draft_no',
-    'DELETE FROM drafts WHERE drafts.no = :draft_no::BIGINT',
+    "DELETE FROM drafts WHERE drafts.no = :draft_no",
+    "DELETE FROM drafts WHERE drafts.no = :draft_no::BIGINT",
 )
 queue_insert = Statement(
-    'INSERT INTO queue (message_seq, account_no, inbox_no, state, mail_from, smtputf8, fingerprint, recipients, counted_at, counted_day, counted_month, send_at, created_at, expires_at) VALUES (:message_seq, :account_no, :inbox_no, :state, :mail_from, :smtputf8, :fingerprint, :recipients, :counted_at, :counted_day, :counted_month, :send_at, :created_at, :expires_at) RETURNING no',
-    'INSERT INTO queue (message_seq, account_no, inbox_no, state, mail_from, smtputf8, fingerprint, recipients, counted_at, counted_day, counted_month, send_at, created_at, expires_at) VALUES (:message_seq::BIGINT, :account_no::BIGINT, :inbox_no::BIGINT, :state::VARCHAR, :mail_from::VARCHAR, :smtputf8::SMALLINT, :fingerprint::VARCHAR, :recipients::BIGINT, :counted_at::BIGINT, :counted_day::VARCHAR, :counted_month::VARCHAR, :send_at::BIGINT, :created_at::BIGINT, :expires_at::BIGINT) RETURNING queue.no',
+    "INSERT INTO queue (message_seq, account_no, inbox_no, state, mail_from, smtputf8, fingerprint, recipients, counted_at, counted_day, counted_month, send_at, created_at, expires_at) VALUES (:message_seq, :account_no, :inbox_no, :state, :mail_from, :smtputf8, :fingerprint, :recipients, :counted_at, :counted_day, :counted_month, :send_at, :created_at, :expires_at) RETURNING no",
+    "INSERT INTO queue (message_seq, account_no, inbox_no, state, mail_from, smtputf8, fingerprint, recipients, counted_at, counted_day, counted_month, send_at, created_at, expires_at) VALUES (:message_seq::BIGINT, :account_no::BIGINT, :inbox_no::BIGINT, :state::VARCHAR, :mail_from::VARCHAR, :smtputf8::SMALLINT, :fingerprint::VARCHAR, :recipients::BIGINT, :counted_at::BIGINT, :counted_day::VARCHAR, :counted_month::VARCHAR, :send_at::BIGINT, :created_at::BIGINT, :expires_at::BIGINT) RETURNING queue.no",
 )
 queue_by_message = Statement(
-    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.message_seq = :seq',
-    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.message_seq = :seq::BIGINT',
+    "SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.message_seq = :seq",
+    "SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.message_seq = :seq::BIGINT",
 )
 queue_by_no = Statement(
-    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.no = :queue_no',
-    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.no = :queue_no::BIGINT',
+    "SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.no = :queue_no",
+    "SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.no = :queue_no::BIGINT",
 )
 queue_fingerprint = Statement(
-    'SELECT messages.id, messages.status, messages.message_id, messages.sent_at, messages.send_at FROM queue JOIN messages ON messages.seq = queue.message_seq WHERE queue.inbox_no = :inbox_no AND queue.fingerprint = :fingerprint AND queue.created_at > :since AND messages.deleted_at IS NULL ORDER BY queue.created_at DESC LIMIT 1 OFFSET 0',
-    'SELECT messages.id, messages.status, messages.message_id, messages.sent_at, messages.send_at FROM queue JOIN messages ON messages.seq = queue.message_seq WHERE queue.inbox_no = :inbox_no::BIGINT AND queue.fingerprint = :fingerprint::VARCHAR AND queue.created_at > :since::BIGINT AND messages.deleted_at IS NULL ORDER BY queue.created_at DESC LIMIT 1',
+    "SELECT messages.id, messages.status, messages.message_id, messages.sent_at, messages.send_at FROM queue JOIN messages ON messages.seq = queue.message_seq WHERE queue.inbox_no = :inbox_no AND queue.fingerprint = :fingerprint AND queue.created_at > :since AND messages.deleted_at IS NULL ORDER BY queue.created_at DESC LIMIT 1 OFFSET 0",
+    "SELECT messages.id, messages.status, messages.message_id, messages.sent_at, messages.send_at FROM queue JOIN messages ON messages.seq = queue.message_seq WHERE queue.inbox_no = :inbox_no::BIGINT AND queue.fingerprint = :fingerprint::VARCHAR AND queue.created_at > :since::BIGINT AND messages.deleted_at IS NULL ORDER BY queue.created_at DESC LIMIT 1",
 )
 queue_burst = Statement(
-    'SELECT coalesce(sum(queue.recipients), 0) AS coalesce_1 FROM queue WHERE queue.account_no = :account_no AND queue.counted_at > :since',
-    'SELECT coalesce(sum(queue.recipients), 0) AS coalesce_1 FROM queue WHERE queue.account_no = :account_no::BIGINT AND queue.counted_at > :since::BIGINT',
+    "SELECT coalesce(sum(queue.recipients), 0) AS coalesce_1 FROM queue WHERE queue.account_no = :account_no AND queue.counted_at > :since",
+    "SELECT coalesce(sum(queue.recipients), 0) AS coalesce_1 FROM queue WHERE queue.account_no = :account_no::BIGINT AND queue.counted_at > :since::BIGINT",
 )
 queue_due = Statement(
     "SELECT queue.message_seq FROM queue WHERE queue.state = 'scheduled' AND queue.send_at <= :now ORDER BY queue.send_at LIMIT :limit OFFSET 0",
@@ -358,32 +358,32 @@ queue_waiting_accounts = Statement(
     "SELECT DISTINCT queue.account_no FROM queue WHERE queue.state = 'waiting'",
 )
 queue_set_state = Statement(
-    'UPDATE queue SET state=:new_state, counted_at=:new_counted_at, counted_day=:new_day, counted_month=:new_month, expires_at=:new_expires_at WHERE queue.no = :queue_no',
-    'UPDATE queue SET state=:new_state::VARCHAR, counted_at=:new_counted_at::BIGINT, counted_day=:new_day::VARCHAR, counted_month=:new_month::VARCHAR, expires_at=:new_expires_at::BIGINT WHERE queue.no = :queue_no::BIGINT',
+    "UPDATE queue SET state=:new_state, counted_at=:new_counted_at, counted_day=:new_day, counted_month=:new_month, expires_at=:new_expires_at WHERE queue.no = :queue_no",
+    "UPDATE queue SET state=:new_state::VARCHAR, counted_at=:new_counted_at::BIGINT, counted_day=:new_day::VARCHAR, counted_month=:new_month::VARCHAR, expires_at=:new_expires_at::BIGINT WHERE queue.no = :queue_no::BIGINT",
 )
 queue_unsent_of_inbox = Statement(
     "SELECT queue.message_seq, queue.no FROM queue WHERE queue.inbox_no = :inbox_no AND queue.state != 'active'",
     "SELECT queue.message_seq, queue.no FROM queue WHERE queue.inbox_no = :inbox_no::BIGINT AND queue.state != 'active'",
 )
 queue_delete = Statement(
-    'DELETE FROM queue WHERE queue.no = :queue_no',
-    'DELETE FROM queue WHERE queue.no = :queue_no::BIGINT',
+    "DELETE FROM queue WHERE queue.no = :queue_no",
+    "DELETE FROM queue WHERE queue.no = :queue_no::BIGINT",
 )
 delivery_insert = Statement(
-    'INSERT INTO deliveries (id, queue_no, recipient, domain, transport, state, next_attempt_at, finished_at) VALUES (:id, :queue_no, :recipient, :domain, :transport, :state, :next_attempt_at, :finished_at)',
-    'INSERT INTO deliveries (id, queue_no, recipient, domain, transport, state, next_attempt_at, finished_at) VALUES (:id::VARCHAR, :queue_no::BIGINT, :recipient::VARCHAR, :domain::VARCHAR, :transport::VARCHAR, :state::VARCHAR, :next_attempt_at::BIGINT, :finished_at::BIGINT) RETURNING deliveries.no',
+    "INSERT INTO deliveries (id, queue_no, recipient, domain, transport, state, next_attempt_at, finished_at) VALUES (:id, :queue_no, :recipient, :domain, :transport, :state, :next_attempt_at, :finished_at)",
+    "INSERT INTO deliveries (id, queue_no, recipient, domain, transport, state, next_attempt_at, finished_at) VALUES (:id::VARCHAR, :queue_no::BIGINT, :recipient::VARCHAR, :domain::VARCHAR, :transport::VARCHAR, :state::VARCHAR, :next_attempt_at::BIGINT, :finished_at::BIGINT) RETURNING deliveries.no",
 )
 deliveries_of_queue = Statement(
-    'SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at FROM deliveries WHERE deliveries.queue_no = :queue_no ORDER BY deliveries.no',
-    'SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at FROM deliveries WHERE deliveries.queue_no = :queue_no::BIGINT ORDER BY deliveries.no',
+    "SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at FROM deliveries WHERE deliveries.queue_no = :queue_no ORDER BY deliveries.no",
+    "SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at FROM deliveries WHERE deliveries.queue_no = :queue_no::BIGINT ORDER BY deliveries.no",
 )
 deliveries_due = Statement(
     "SELECT deliveries.no, deliveries.id, deliveries.queue_no, deliveries.recipient, deliveries.attempts FROM deliveries WHERE deliveries.state = 'queued' AND deliveries.next_attempt_at <= :now AND (deliveries.lease_until IS NULL OR deliveries.lease_until <= :now) ORDER BY deliveries.next_attempt_at, deliveries.no LIMIT :limit OFFSET 0",
     "SELECT deliveries.no, deliveries.id, deliveries.queue_no, deliveries.recipient, deliveries.attempts FROM deliveries WHERE deliveries.state = 'queued' AND deliveries.next_attempt_at <= :now::BIGINT AND (deliveries.lease_until IS NULL OR deliveries.lease_until <= :now::BIGINT) ORDER BY deliveries.next_attempt_at, deliveries.no LIMIT :limit FOR UPDATE SKIP LOCKED",
 )
 delivery_lease = Statement(
-    'UPDATE deliveries SET attempts=(deliveries.attempts + 1), next_attempt_at=:again_at, lease_owner=:owner, lease_until=:until WHERE deliveries.no = :delivery_no',
-    'UPDATE deliveries SET attempts=(deliveries.attempts + 1), next_attempt_at=:again_at::BIGINT, lease_owner=:owner::VARCHAR, lease_until=:until::BIGINT WHERE deliveries.no = :delivery_no::BIGINT',
+    "UPDATE deliveries SET attempts=(deliveries.attempts + 1), next_attempt_at=:again_at, lease_owner=:owner, lease_until=:until WHERE deliveries.no = :delivery_no",
+    "UPDATE deliveries SET attempts=(deliveries.attempts + 1), next_attempt_at=:again_at::BIGINT, lease_owner=:owner::VARCHAR, lease_until=:until::BIGINT WHERE deliveries.no = :delivery_no::BIGINT",
 )
 delivery_release_leases = Statement(
     "UPDATE deliveries SET next_attempt_at=:now, lease_owner=NULL, lease_until=NULL WHERE deliveries.state = 'queued' AND deliveries.lease_owner != :owner",
@@ -402,76 +402,80 @@ delivery_result = Statement(
     "UPDATE deliveries SET state=:new_state::VARCHAR, lease_owner=NULL, lease_until=NULL, last_outcome=:outcome::VARCHAR, last_code=:code::BIGINT, last_enhanced=:enhanced::VARCHAR, last_text=:reply_text::VARCHAR, remote=:remote_::VARCHAR, finished_at=:new_finished_at::BIGINT WHERE deliveries.no = :delivery_no::BIGINT AND deliveries.state = 'queued' RETURNING deliveries.no",
 )
 delivery_local = Statement(
-    'UPDATE deliveries SET state=:new_state, last_text=:reply_text, finished_at=:now WHERE deliveries.no = :delivery_no',
-    'UPDATE deliveries SET state=:new_state::VARCHAR, last_text=:reply_text::VARCHAR, finished_at=:now::BIGINT WHERE deliveries.no = :delivery_no::BIGINT',
+    "UPDATE deliveries SET state=:new_state, last_text=:reply_text, finished_at=:now WHERE deliveries.no = :delivery_no",
+    "UPDATE deliveries SET state=:new_state::VARCHAR, last_text=:reply_text::VARCHAR, finished_at=:now::BIGINT WHERE deliveries.no = :delivery_no::BIGINT",
 )
 deliveries_delete = Statement(
-    'DELETE FROM deliveries WHERE deliveries.queue_no = :queue_no',
-    'DELETE FROM deliveries WHERE deliveries.queue_no = :queue_no::BIGINT',
+    "DELETE FROM deliveries WHERE deliveries.queue_no = :queue_no",
+    "DELETE FROM deliveries WHERE deliveries.queue_no = :queue_no::BIGINT",
 )
 deliveries_pending = Statement(
     "SELECT count(*) AS count_1 FROM deliveries WHERE deliveries.state = 'queued'",
     "SELECT count(*) AS count_1 FROM deliveries WHERE deliveries.state = 'queued'",
 )
 attempt_insert = Statement(
-    'INSERT INTO attempts (delivery_no, n, started_at) VALUES (:delivery_no, :n, :started_at)',
-    'INSERT INTO attempts (delivery_no, n, started_at) VALUES (:delivery_no::BIGINT, :n::BIGINT, :started_at::BIGINT)',
+    "INSERT INTO attempts (delivery_no, n, started_at) VALUES (:delivery_no, :n, :started_at)",
+    "INSERT INTO attempts (delivery_no, n, started_at) VALUES (:delivery_no::BIGINT, :n::BIGINT, :started_at::BIGINT)",
 )
 attempt_finish = Statement(
-    'UPDATE attempts SET ended_at=:now, outcome=:outcome_, code=:code_, enhanced=:enhanced_, text=:text_, remote=:remote_ WHERE attempts.delivery_no = :delivery_no_ AND attempts.n = :n_',
-    'UPDATE attempts SET ended_at=:now::BIGINT, outcome=:outcome_::VARCHAR, code=:code_::BIGINT, enhanced=:enhanced_::VARCHAR, text=:text_::VARCHAR, remote=:remote_::VARCHAR WHERE attempts.delivery_no = :delivery_no_::BIGINT AND attempts.n = :n_::BIGINT',
+    "UPDATE attempts SET ended_at=:now, outcome=:outcome_, code=:code_, enhanced=:enhanced_, text=:text_, remote=:remote_ WHERE attempts.delivery_no = :delivery_no_ AND attempts.n = :n_",
+    "UPDATE attempts SET ended_at=:now::BIGINT, outcome=:outcome_::VARCHAR, code=:code_::BIGINT, enhanced=:enhanced_::VARCHAR, text=:text_::VARCHAR, remote=:remote_::VARCHAR WHERE attempts.delivery_no = :delivery_no_::BIGINT AND attempts.n = :n_::BIGINT",
 )
 attempts_of = Statement(
-    'SELECT attempts.n, attempts.started_at, attempts.ended_at, attempts.outcome, attempts.code, attempts.enhanced, attempts.text, attempts.remote FROM attempts WHERE attempts.delivery_no = :delivery_no ORDER BY attempts.n',
-    'SELECT attempts.n, attempts.started_at, attempts.ended_at, attempts.outcome, attempts.code, attempts.enhanced, attempts.text, attempts.remote FROM attempts WHERE attempts.delivery_no = :delivery_no::BIGINT ORDER BY attempts.n',
+    "SELECT attempts.n, attempts.started_at, attempts.ended_at, attempts.outcome, attempts.code, attempts.enhanced, attempts.text, attempts.remote FROM attempts WHERE attempts.delivery_no = :delivery_no ORDER BY attempts.n",
+    "SELECT attempts.n, attempts.started_at, attempts.ended_at, attempts.outcome, attempts.code, attempts.enhanced, attempts.text, attempts.remote FROM attempts WHERE attempts.delivery_no = :delivery_no::BIGINT ORDER BY attempts.n",
 )
 idempotency_get = Statement(
-    'SELECT idempotency.request_sha256, idempotency.object_id, idempotency.response_json FROM idempotency WHERE idempotency.scope = :scope AND idempotency.client_id = :client_id',
-    'SELECT idempotency.request_sha256, idempotency.object_id, idempotency.response_json FROM idempotency WHERE idempotency.scope = :scope::VARCHAR AND idempotency.client_id = :client_id::VARCHAR',
+    "SELECT idempotency.request_sha256, idempotency.object_id, idempotency.response_json FROM idempotency WHERE idempotency.scope = :scope AND idempotency.client_id = :client_id",
+    "SELECT idempotency.request_sha256, idempotency.object_id, idempotency.response_json FROM idempotency WHERE idempotency.scope = :scope::VARCHAR AND idempotency.client_id = :client_id::VARCHAR",
 )
 idempotency_insert = Statement(
-    'INSERT INTO idempotency (scope, client_id, request_sha256, object_id, response_json, created_at) VALUES (:scope, :client_id, :request_sha256, :object_id, :response_json, :created_at)',
-    'INSERT INTO idempotency (scope, client_id, request_sha256, object_id, response_json, created_at) VALUES (:scope::VARCHAR, :client_id::VARCHAR, :request_sha256::VARCHAR, :object_id::VARCHAR, :response_json::VARCHAR, :created_at::BIGINT)',
+    "INSERT INTO idempotency (scope, client_id, request_sha256, object_id, response_json, created_at) VALUES (:scope, :client_id, :request_sha256, :object_id, :response_json, :created_at)",
+    "INSERT INTO idempotency (scope, client_id, request_sha256, object_id, response_json, created_at) VALUES (:scope::VARCHAR, :client_id::VARCHAR, :request_sha256::VARCHAR, :object_id::VARCHAR, :response_json::VARCHAR, :created_at::BIGINT)",
 )
 idempotency_delete = Statement(
-    'DELETE FROM idempotency WHERE idempotency.scope = :scope AND idempotency.client_id = :client_id',
-    'DELETE FROM idempotency WHERE idempotency.scope = :scope::VARCHAR AND idempotency.client_id = :client_id::VARCHAR',
+    "DELETE FROM idempotency WHERE idempotency.scope = :scope AND idempotency.client_id = :client_id",
+    "DELETE FROM idempotency WHERE idempotency.scope = :scope::VARCHAR AND idempotency.client_id = :client_id::VARCHAR",
 )
 usage_get = Statement(
-    'SELECT usages.used FROM usages WHERE usages.account_no = :account_no AND usages.period = :period',
-    'SELECT usages.used FROM usages WHERE usages.account_no = :account_no::BIGINT AND usages.period = :period::VARCHAR',
+    "SELECT usages.used FROM usages WHERE usages.account_no = :account_no AND usages.period = :period",
+    "SELECT usages.used FROM usages WHERE usages.account_no = :account_no::BIGINT AND usages.period = :period::VARCHAR",
 )
 usage_add = Statement(
-    'INSERT INTO usages (account_no, period, used) VALUES (:account_no, :period, :used) ON CONFLICT (account_no, period) DO UPDATE SET used = (usages.used + excluded.used) WHERE :cap < 0 OR usages.used + excluded.used <= :cap RETURNING used',
-    'INSERT INTO usages (account_no, period, used) VALUES (:account_no::BIGINT, :period::VARCHAR, :used::BIGINT) ON CONFLICT (account_no, period) DO UPDATE SET used = (usages.used + excluded.used) WHERE :cap < 0 OR usages.used + excluded.used <= :cap::BIGINT RETURNING usages.used',
+    "INSERT INTO usages (account_no, period, used) VALUES (:account_no, :period, :used) ON CONFLICT (account_no, period) DO UPDATE SET used = (usages.used + excluded.used) WHERE :cap < 0 OR usages.used + excluded.used <= :cap RETURNING used",
+    "INSERT INTO usages (account_no, period, used) VALUES (:account_no::BIGINT, :period::VARCHAR, :used::BIGINT) ON CONFLICT (account_no, period) DO UPDATE SET used = (usages.used + excluded.used) WHERE :cap < 0 OR usages.used + excluded.used <= :cap::BIGINT RETURNING usages.used",
 )
 usage_take_back = Statement(
-    'UPDATE usages SET used=(usages.used - :sends) WHERE usages.account_no = :account_no AND usages.period = :period',
-    'UPDATE usages SET used=(usages.used - :sends::BIGINT) WHERE usages.account_no = :account_no::BIGINT AND usages.period = :period::VARCHAR',
+    "UPDATE usages SET used=(usages.used - :sends) WHERE usages.account_no = :account_no AND usages.period = :period",
+    "UPDATE usages SET used=(usages.used - :sends::BIGINT) WHERE usages.account_no = :account_no::BIGINT AND usages.period = :period::VARCHAR",
 )
 event_insert = Statement(
-    'INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id, :account_no, :inbox_no, :type, :payload_json, :created_at)',
-    'INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :type::VARCHAR, :payload_json::VARCHAR, :created_at::BIGINT) RETURNING events.seq',
+    "INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id, :account_no, :inbox_no, :type, :payload_json, :created_at)",
+    "INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :type::VARCHAR, :payload_json::VARCHAR, :created_at::BIGINT) RETURNING events.seq",
 )
 events_of_account = Statement(
-    'SELECT events.seq, events.id, events.type, events.payload_json, events.created_at FROM events WHERE events.account_no = :account_no AND events.seq > :after ORDER BY events.seq LIMIT :limit OFFSET 0',
-    'SELECT events.seq, events.id, events.type, events.payload_json, events.created_at FROM events WHERE events.account_no = :account_no::BIGINT AND events.seq > :after::BIGINT ORDER BY events.seq LIMIT :limit',
+    "SELECT events.seq, events.id, events.type, events.payload_json, events.created_at FROM events WHERE events.account_no = :account_no AND events.seq > :after ORDER BY events.seq LIMIT :limit OFFSET 0",
+    "SELECT events.seq, events.id, events.type, events.payload_json, events.created_at FROM events WHERE events.account_no = :account_no::BIGINT AND events.seq > :after::BIGINT ORDER BY events.seq LIMIT :limit",
 )
 approval_insert = Statement(
-    'INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at) VALUES (:id, :account_no, :kind, :state, :jti, :target_tier, :reason, :context_json, :action_label, :created_at, :expires_at)',
-    'INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :kind::VARCHAR, :state::VARCHAR, :jti::VARCHAR, :target_tier::VARCHAR, :reason::VARCHAR, :context_json::VARCHAR, :action_label::VARCHAR, :created_at::BIGINT, :expires_at::BIGINT) RETURNING approvals.no',
+    "INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at) VALUES (:id, :account_no, :kind, :state, :jti, :target_tier, :reason, :context_json, :action_label, :created_at, :expires_at)",
+    "INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :kind::VARCHAR, :state::VARCHAR, :jti::VARCHAR, :target_tier::VARCHAR, :reason::VARCHAR, :context_json::VARCHAR, :action_label::VARCHAR, :created_at::BIGINT, :expires_at::BIGINT) RETURNING approvals.no",
 )
 approval_by_id = Statement(
-    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.id = :id',
-    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.id = :id::VARCHAR',
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.id = :id",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.id = :id::VARCHAR",
 )
 approval_by_jti = Statement(
-    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.jti = :jti',
-    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.jti = :jti::VARCHAR',
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.jti = :jti",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.jti = :jti::VARCHAR",
 )
 approval_same = Statement(
     "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier AND approvals.reason = :reason AND approvals.expires_at > :fresh_until LIMIT 1 OFFSET 0",
     "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier::VARCHAR AND approvals.reason = :reason::VARCHAR AND approvals.expires_at > :fresh_until::BIGINT LIMIT 1",
+)
+approval_newest = Statement(
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state != 'closed' ORDER BY approvals.no DESC LIMIT 1 OFFSET 0",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state != 'closed' ORDER BY approvals.no DESC LIMIT 1",
 )
 approvals_open = Statement(
     "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.state = 'open' AND approvals.expires_at > :now ORDER BY approvals.no",
@@ -491,53 +495,190 @@ approvals_close_others = Statement(
 )
 
 SCHEMA = (
-    Statement('CREATE TABLE accounts ( no INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id) )', 'CREATE TABLE accounts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id) )'),
-    Statement('CREATE TABLE attempts ( delivery_no INTEGER NOT NULL, n INTEGER NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, outcome TEXT, code BIGINT, enhanced TEXT, text TEXT, remote TEXT, PRIMARY KEY (delivery_no, n) ) WITHOUT ROWID', 'CREATE TABLE attempts ( delivery_no BIGINT NOT NULL, n BIGINT NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, outcome TEXT, code BIGINT, enhanced TEXT, text TEXT, remote TEXT, PRIMARY KEY (delivery_no, n) )'),
-    Statement('CREATE TABLE blobs ( hash TEXT NOT NULL, size BIGINT NOT NULL, encoding TEXT NOT NULL, data BLOB, created_at BIGINT NOT NULL, PRIMARY KEY (hash) )', 'CREATE TABLE blobs ( hash TEXT NOT NULL, size BIGINT NOT NULL, encoding TEXT NOT NULL, data BYTEA, created_at BIGINT NOT NULL, PRIMARY KEY (hash) )'),
-    Statement('CREATE TABLE bodies ( seq INTEGER NOT NULL, text TEXT NOT NULL, reply_text TEXT NOT NULL, html BLOB, links_json TEXT NOT NULL, warnings_json TEXT NOT NULL, authentication_json TEXT NOT NULL, header_length BIGINT NOT NULL, envelope_json TEXT NOT NULL, structure_json TEXT NOT NULL, PRIMARY KEY (seq) )', 'CREATE TABLE bodies ( seq BIGINT NOT NULL, text TEXT NOT NULL, reply_text TEXT NOT NULL, html BYTEA, links_json TEXT NOT NULL, warnings_json TEXT NOT NULL, authentication_json TEXT NOT NULL, header_length BIGINT NOT NULL, envelope_json TEXT NOT NULL, structure_json TEXT NOT NULL, PRIMARY KEY (seq) )'),
-    Statement('CREATE TABLE expunged ( mailbox_no INTEGER NOT NULL, uid INTEGER NOT NULL, modseq BIGINT NOT NULL, PRIMARY KEY (mailbox_no, uid) ) WITHOUT ROWID', 'CREATE TABLE expunged ( mailbox_no BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, PRIMARY KEY (mailbox_no, uid) )'),
-    Statement('CREATE INDEX expunged_modseq ON expunged (mailbox_no, modseq)', 'CREATE INDEX expunged_modseq ON expunged (mailbox_no, modseq)'),
-    Statement('CREATE TABLE idempotency ( scope TEXT NOT NULL, client_id TEXT NOT NULL, request_sha256 TEXT NOT NULL, object_id TEXT NOT NULL, response_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (scope, client_id) ) WITHOUT ROWID', 'CREATE TABLE idempotency ( scope TEXT NOT NULL, client_id TEXT NOT NULL, request_sha256 TEXT NOT NULL, object_id TEXT NOT NULL, response_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (scope, client_id) )'),
-    Statement('CREATE INDEX idempotency_created ON idempotency (created_at)', 'CREATE INDEX idempotency_created ON idempotency (created_at)'),
-    Statement('CREATE TABLE labels ( inbox_no INTEGER NOT NULL, label TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (inbox_no, label, seq) ) WITHOUT ROWID', 'CREATE TABLE labels ( inbox_no BIGINT NOT NULL, label TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (inbox_no, label, seq) )'),
-    Statement('CREATE INDEX labels_message ON labels (seq)', 'CREATE INDEX labels_message ON labels (seq)'),
-    Statement('CREATE TABLE meta ( "key" TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY ("key") )', 'CREATE TABLE meta ( key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (key) )'),
-    Statement('CREATE TABLE usages ( account_no INTEGER NOT NULL, period TEXT NOT NULL, used BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (account_no, period) ) WITHOUT ROWID', 'CREATE TABLE usages ( account_no BIGINT NOT NULL, period TEXT NOT NULL, used BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (account_no, period) )'),
-    Statement('CREATE TABLE approvals ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, jti TEXT NOT NULL, target_tier TEXT, reason TEXT NOT NULL, context_json TEXT NOT NULL, action_label TEXT NOT NULL, comment TEXT, decided_by TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, decided_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (jti) )', 'CREATE TABLE approvals ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, jti TEXT NOT NULL, target_tier TEXT, reason TEXT NOT NULL, context_json TEXT NOT NULL, action_label TEXT NOT NULL, comment TEXT, decided_by TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, decided_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (jti) )'),
-    Statement('CREATE INDEX approvals_open ON approvals (account_no, state)', 'CREATE INDEX approvals_open ON approvals (account_no, state)'),
-    Statement('CREATE TABLE events ( seq INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, type TEXT NOT NULL, payload_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )', 'CREATE TABLE events ( seq BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, type TEXT NOT NULL, payload_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )'),
-    Statement('CREATE INDEX events_account ON events (account_no, seq)', 'CREATE INDEX events_account ON events (account_no, seq)'),
-    Statement('CREATE TABLE inboxes ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, address TEXT NOT NULL, display_name TEXT NOT NULL, status TEXT NOT NULL, metadata_json TEXT NOT NULL, client_id TEXT, next_n BIGINT DEFAULT 1 NOT NULL, change_seq BIGINT DEFAULT 0 NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, thread_count BIGINT DEFAULT 0 NOT NULL, storage_bytes BIGINT DEFAULT 0 NOT NULL, last_received_at BIGINT, created_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )', 'CREATE TABLE inboxes ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, address TEXT NOT NULL, display_name TEXT NOT NULL, status TEXT NOT NULL, metadata_json TEXT NOT NULL, client_id TEXT, next_n BIGINT DEFAULT 1 NOT NULL, change_seq BIGINT DEFAULT 0 NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, thread_count BIGINT DEFAULT 0 NOT NULL, storage_bytes BIGINT DEFAULT 0 NOT NULL, last_received_at BIGINT, created_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )'),
-    Statement('CREATE INDEX inboxes_account ON inboxes (account_no, no)', 'CREATE INDEX inboxes_account ON inboxes (account_no, no)'),
-    Statement('CREATE INDEX inboxes_address_deleted ON inboxes (address, deleted_at)', 'CREATE INDEX inboxes_address_deleted ON inboxes (address, deleted_at)'),
-    Statement('CREATE UNIQUE INDEX inboxes_client_id ON inboxes (account_no, client_id) WHERE client_id IS NOT NULL', 'CREATE UNIQUE INDEX inboxes_client_id ON inboxes (account_no, client_id) WHERE client_id IS NOT NULL'),
-    Statement('CREATE UNIQUE INDEX inboxes_live_address ON inboxes (address) WHERE deleted_at IS NULL', 'CREATE UNIQUE INDEX inboxes_live_address ON inboxes (address) WHERE deleted_at IS NULL'),
-    Statement('CREATE TABLE keys ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, sha256 TEXT NOT NULL, hint TEXT NOT NULL, name TEXT NOT NULL, permissions_json TEXT, created_at BIGINT NOT NULL, last_used_at BIGINT, expires_at BIGINT, revoked_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (sha256) )', 'CREATE TABLE keys ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, sha256 TEXT NOT NULL, hint TEXT NOT NULL, name TEXT NOT NULL, permissions_json TEXT, created_at BIGINT NOT NULL, last_used_at BIGINT, expires_at BIGINT, revoked_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (sha256) )'),
-    Statement('CREATE INDEX keys_account ON keys (account_no)', 'CREATE INDEX keys_account ON keys (account_no)'),
-    Statement('CREATE TABLE drafts ( no INTEGER NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, source_seq BIGINT, content_json TEXT NOT NULL, send_at BIGINT, message_no BIGINT, message_id TEXT, client_id TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )', 'CREATE TABLE drafts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, source_seq BIGINT, content_json TEXT NOT NULL, send_at BIGINT, message_no BIGINT, message_id TEXT, client_id TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )'),
-    Statement('CREATE INDEX drafts_inbox ON drafts (inbox_no, no)', 'CREATE INDEX drafts_inbox ON drafts (inbox_no, no)'),
-    Statement('CREATE INDEX drafts_message ON drafts (message_no)', 'CREATE INDEX drafts_message ON drafts (message_no)'),
-    Statement('CREATE TABLE mailboxes ( no INTEGER NOT NULL, inbox_no BIGINT NOT NULL, name TEXT NOT NULL, special_use TEXT, uidvalidity BIGINT NOT NULL, uidnext BIGINT DEFAULT 1 NOT NULL, highestmodseq BIGINT DEFAULT 0 NOT NULL, total BIGINT DEFAULT 0 NOT NULL, unseen BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (no), CONSTRAINT mailboxes_name UNIQUE (inbox_no, name), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )', 'CREATE TABLE mailboxes ( no BIGSERIAL NOT NULL, inbox_no BIGINT NOT NULL, name TEXT NOT NULL, special_use TEXT, uidvalidity BIGINT NOT NULL, uidnext BIGINT DEFAULT 1 NOT NULL, highestmodseq BIGINT DEFAULT 0 NOT NULL, total BIGINT DEFAULT 0 NOT NULL, unseen BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (no), CONSTRAINT mailboxes_name UNIQUE (inbox_no, name), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )'),
-    Statement('CREATE TABLE threads ( seq INTEGER NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, subject TEXT NOT NULL, base_subject TEXT NOT NULL, participants_json TEXT NOT NULL, labels_json TEXT NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, created_at BIGINT NOT NULL, last_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )', 'CREATE TABLE threads ( seq BIGSERIAL NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, subject TEXT NOT NULL, base_subject TEXT NOT NULL, participants_json TEXT NOT NULL, labels_json TEXT NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, created_at BIGINT NOT NULL, last_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )'),
-    Statement('CREATE INDEX threads_inbox ON threads (inbox_no, last_at)', 'CREATE INDEX threads_inbox ON threads (inbox_no, last_at)'),
-    Statement('CREATE TABLE messages ( seq INTEGER NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, mailbox_no BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, thread_seq BIGINT NOT NULL, direction TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, message_id TEXT, in_reply_to TEXT, references_json TEXT NOT NULL, from_address TEXT NOT NULL, from_name TEXT NOT NULL, to_json TEXT NOT NULL, cc_json TEXT NOT NULL, bcc_json TEXT NOT NULL, reply_to_json TEXT NOT NULL, mail_from TEXT, tag TEXT, subject TEXT NOT NULL, preview TEXT NOT NULL, labels_json TEXT NOT NULL, has_attachments SMALLINT DEFAULT 0 NOT NULL, seen SMALLINT DEFAULT 0 NOT NULL, answered SMALLINT DEFAULT 0 NOT NULL, flagged SMALLINT DEFAULT 0 NOT NULL, size BIGINT NOT NULL, est_tokens BIGINT NOT NULL, blob_hash TEXT NOT NULL, draft_id TEXT, date BIGINT, received_at BIGINT NOT NULL, sent_at BIGINT, send_at BIGINT, deleted_at BIGINT, purge_at BIGINT, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no), FOREIGN KEY(mailbox_no) REFERENCES mailboxes (no), FOREIGN KEY(thread_seq) REFERENCES threads (seq) )', 'CREATE TABLE messages ( seq BIGINT NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, mailbox_no BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, thread_seq BIGINT NOT NULL, direction TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, message_id TEXT, in_reply_to TEXT, references_json TEXT NOT NULL, from_address TEXT NOT NULL, from_name TEXT NOT NULL, to_json TEXT NOT NULL, cc_json TEXT NOT NULL, bcc_json TEXT NOT NULL, reply_to_json TEXT NOT NULL, mail_from TEXT, tag TEXT, subject TEXT NOT NULL, preview TEXT NOT NULL, labels_json TEXT NOT NULL, has_attachments SMALLINT DEFAULT 0 NOT NULL, seen SMALLINT DEFAULT 0 NOT NULL, answered SMALLINT DEFAULT 0 NOT NULL, flagged SMALLINT DEFAULT 0 NOT NULL, size BIGINT NOT NULL, est_tokens BIGINT NOT NULL, blob_hash TEXT NOT NULL, draft_id TEXT, date BIGINT, received_at BIGINT NOT NULL, sent_at BIGINT, send_at BIGINT, deleted_at BIGINT, purge_at BIGINT, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no), FOREIGN KEY(mailbox_no) REFERENCES mailboxes (no), FOREIGN KEY(thread_seq) REFERENCES threads (seq) )'),
-    Statement('CREATE INDEX messages_blob ON messages (blob_hash)', 'CREATE INDEX messages_blob ON messages (blob_hash)'),
-    Statement('CREATE INDEX messages_message_id ON messages (inbox_no, message_id)', 'CREATE INDEX messages_message_id ON messages (inbox_no, message_id)'),
-    Statement('CREATE INDEX messages_modseq ON messages (mailbox_no, modseq)', 'CREATE INDEX messages_modseq ON messages (mailbox_no, modseq)'),
-    Statement('CREATE INDEX messages_purge ON messages (purge_at) WHERE purge_at IS NOT NULL', 'CREATE INDEX messages_purge ON messages (purge_at) WHERE purge_at IS NOT NULL'),
-    Statement('CREATE INDEX messages_thread ON messages (thread_seq, seq)', 'CREATE INDEX messages_thread ON messages (thread_seq, seq)'),
-    Statement('CREATE UNIQUE INDEX messages_uid ON messages (mailbox_no, uid)', 'CREATE UNIQUE INDEX messages_uid ON messages (mailbox_no, uid)'),
-    Statement('CREATE INDEX messages_unread ON messages (inbox_no, seq) WHERE seen = 0 AND deleted_at IS NULL', 'CREATE INDEX messages_unread ON messages (inbox_no, seq) WHERE seen = 0 AND deleted_at IS NULL'),
-    Statement('CREATE TABLE refs ( inbox_no INTEGER NOT NULL, message_id TEXT NOT NULL, thread_seq BIGINT NOT NULL, PRIMARY KEY (inbox_no, message_id), FOREIGN KEY(thread_seq) REFERENCES threads (seq) ) WITHOUT ROWID', 'CREATE TABLE refs ( inbox_no BIGINT NOT NULL, message_id TEXT NOT NULL, thread_seq BIGINT NOT NULL, PRIMARY KEY (inbox_no, message_id), FOREIGN KEY(thread_seq) REFERENCES threads (seq) )'),
-    Statement('CREATE TABLE attachments ( no INTEGER NOT NULL, id TEXT NOT NULL, seq BIGINT NOT NULL, part TEXT NOT NULL, filename TEXT NOT NULL, content_type TEXT NOT NULL, content_id TEXT, disposition TEXT NOT NULL, size BIGINT NOT NULL, body_offset BIGINT NOT NULL, body_length BIGINT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(seq) REFERENCES messages (seq) )', 'CREATE TABLE attachments ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, seq BIGINT NOT NULL, part TEXT NOT NULL, filename TEXT NOT NULL, content_type TEXT NOT NULL, content_id TEXT, disposition TEXT NOT NULL, size BIGINT NOT NULL, body_offset BIGINT NOT NULL, body_length BIGINT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(seq) REFERENCES messages (seq) )'),
-    Statement('CREATE INDEX attachments_message ON attachments (seq)', 'CREATE INDEX attachments_message ON attachments (seq)'),
-    Statement('CREATE TABLE queue ( no INTEGER NOT NULL, message_seq BIGINT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, state TEXT NOT NULL, mail_from TEXT NOT NULL, smtputf8 SMALLINT DEFAULT 0 NOT NULL, fingerprint TEXT NOT NULL, recipients BIGINT NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, send_at BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (no), FOREIGN KEY(message_seq) REFERENCES messages (seq), FOREIGN KEY(account_no) REFERENCES accounts (no), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )', 'CREATE TABLE queue ( no BIGSERIAL NOT NULL, message_seq BIGINT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, state TEXT NOT NULL, mail_from TEXT NOT NULL, smtputf8 SMALLINT DEFAULT 0 NOT NULL, fingerprint TEXT NOT NULL, recipients BIGINT NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, send_at BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (no), FOREIGN KEY(message_seq) REFERENCES messages (seq), FOREIGN KEY(account_no) REFERENCES accounts (no), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )'),
-    Statement('CREATE INDEX queue_burst ON queue (account_no, counted_at)', 'CREATE INDEX queue_burst ON queue (account_no, counted_at)'),
-    Statement('CREATE INDEX queue_fingerprint ON queue (inbox_no, fingerprint, created_at)', 'CREATE INDEX queue_fingerprint ON queue (inbox_no, fingerprint, created_at)'),
-    Statement('CREATE UNIQUE INDEX queue_message ON queue (message_seq)', 'CREATE UNIQUE INDEX queue_message ON queue (message_seq)'),
-    Statement("CREATE INDEX queue_scheduled ON queue (send_at) WHERE state = 'scheduled'", "CREATE INDEX queue_scheduled ON queue (send_at) WHERE state = 'scheduled'"),
-    Statement('CREATE INDEX queue_waiting ON queue (account_no, state)', 'CREATE INDEX queue_waiting ON queue (account_no, state)'),
-    Statement('CREATE TABLE deliveries ( no INTEGER NOT NULL, id TEXT NOT NULL, queue_no BIGINT NOT NULL, recipient TEXT NOT NULL, domain TEXT NOT NULL, transport TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT, lease_owner TEXT, lease_until BIGINT, last_outcome TEXT, last_code BIGINT, last_enhanced TEXT, last_text TEXT, remote TEXT, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(queue_no) REFERENCES queue (no) )', 'CREATE TABLE deliveries ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, queue_no BIGINT NOT NULL, recipient TEXT NOT NULL, domain TEXT NOT NULL, transport TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT, lease_owner TEXT, lease_until BIGINT, last_outcome TEXT, last_code BIGINT, last_enhanced TEXT, last_text TEXT, remote TEXT, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(queue_no) REFERENCES queue (no) )'),
-    Statement("CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE state = 'queued'", "CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE state = 'queued'"),
-    Statement('CREATE INDEX deliveries_queue ON deliveries (queue_no)', 'CREATE INDEX deliveries_queue ON deliveries (queue_no)'),
+    Statement(
+        "CREATE TABLE accounts ( no INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id) )",
+        "CREATE TABLE accounts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id) )",
+    ),
+    Statement(
+        "CREATE TABLE attempts ( delivery_no INTEGER NOT NULL, n INTEGER NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, outcome TEXT, code BIGINT, enhanced TEXT, text TEXT, remote TEXT, PRIMARY KEY (delivery_no, n) ) WITHOUT ROWID",
+        "CREATE TABLE attempts ( delivery_no BIGINT NOT NULL, n BIGINT NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, outcome TEXT, code BIGINT, enhanced TEXT, text TEXT, remote TEXT, PRIMARY KEY (delivery_no, n) )",
+    ),
+    Statement(
+        "CREATE TABLE blobs ( hash TEXT NOT NULL, size BIGINT NOT NULL, encoding TEXT NOT NULL, data BLOB, created_at BIGINT NOT NULL, PRIMARY KEY (hash) )",
+        "CREATE TABLE blobs ( hash TEXT NOT NULL, size BIGINT NOT NULL, encoding TEXT NOT NULL, data BYTEA, created_at BIGINT NOT NULL, PRIMARY KEY (hash) )",
+    ),
+    Statement(
+        "CREATE TABLE bodies ( seq INTEGER NOT NULL, text TEXT NOT NULL, reply_text TEXT NOT NULL, html BLOB, links_json TEXT NOT NULL, warnings_json TEXT NOT NULL, authentication_json TEXT NOT NULL, header_length BIGINT NOT NULL, envelope_json TEXT NOT NULL, structure_json TEXT NOT NULL, PRIMARY KEY (seq) )",
+        "CREATE TABLE bodies ( seq BIGINT NOT NULL, text TEXT NOT NULL, reply_text TEXT NOT NULL, html BYTEA, links_json TEXT NOT NULL, warnings_json TEXT NOT NULL, authentication_json TEXT NOT NULL, header_length BIGINT NOT NULL, envelope_json TEXT NOT NULL, structure_json TEXT NOT NULL, PRIMARY KEY (seq) )",
+    ),
+    Statement(
+        "CREATE TABLE expunged ( mailbox_no INTEGER NOT NULL, uid INTEGER NOT NULL, modseq BIGINT NOT NULL, PRIMARY KEY (mailbox_no, uid) ) WITHOUT ROWID",
+        "CREATE TABLE expunged ( mailbox_no BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, PRIMARY KEY (mailbox_no, uid) )",
+    ),
+    Statement(
+        "CREATE INDEX expunged_modseq ON expunged (mailbox_no, modseq)",
+        "CREATE INDEX expunged_modseq ON expunged (mailbox_no, modseq)",
+    ),
+    Statement(
+        "CREATE TABLE idempotency ( scope TEXT NOT NULL, client_id TEXT NOT NULL, request_sha256 TEXT NOT NULL, object_id TEXT NOT NULL, response_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (scope, client_id) ) WITHOUT ROWID",
+        "CREATE TABLE idempotency ( scope TEXT NOT NULL, client_id TEXT NOT NULL, request_sha256 TEXT NOT NULL, object_id TEXT NOT NULL, response_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (scope, client_id) )",
+    ),
+    Statement(
+        "CREATE INDEX idempotency_created ON idempotency (created_at)",
+        "CREATE INDEX idempotency_created ON idempotency (created_at)",
+    ),
+    Statement(
+        "CREATE TABLE labels ( inbox_no INTEGER NOT NULL, label TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (inbox_no, label, seq) ) WITHOUT ROWID",
+        "CREATE TABLE labels ( inbox_no BIGINT NOT NULL, label TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (inbox_no, label, seq) )",
+    ),
+    Statement("CREATE INDEX labels_message ON labels (seq)", "CREATE INDEX labels_message ON labels (seq)"),
+    Statement(
+        'CREATE TABLE meta ( "key" TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY ("key") )',
+        "CREATE TABLE meta ( key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (key) )",
+    ),
+    Statement(
+        "CREATE TABLE usages ( account_no INTEGER NOT NULL, period TEXT NOT NULL, used BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (account_no, period) ) WITHOUT ROWID",
+        "CREATE TABLE usages ( account_no BIGINT NOT NULL, period TEXT NOT NULL, used BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (account_no, period) )",
+    ),
+    Statement(
+        "CREATE TABLE approvals ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, jti TEXT NOT NULL, target_tier TEXT, reason TEXT NOT NULL, context_json TEXT NOT NULL, action_label TEXT NOT NULL, comment TEXT, decided_by TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, decided_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (jti) )",
+        "CREATE TABLE approvals ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, jti TEXT NOT NULL, target_tier TEXT, reason TEXT NOT NULL, context_json TEXT NOT NULL, action_label TEXT NOT NULL, comment TEXT, decided_by TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, decided_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (jti) )",
+    ),
+    Statement(
+        "CREATE INDEX approvals_open ON approvals (account_no, state)",
+        "CREATE INDEX approvals_open ON approvals (account_no, state)",
+    ),
+    Statement(
+        "CREATE TABLE events ( seq INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, type TEXT NOT NULL, payload_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )",
+        "CREATE TABLE events ( seq BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, type TEXT NOT NULL, payload_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )",
+    ),
+    Statement(
+        "CREATE INDEX events_account ON events (account_no, seq)",
+        "CREATE INDEX events_account ON events (account_no, seq)",
+    ),
+    Statement(
+        "CREATE TABLE inboxes ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, address TEXT NOT NULL, display_name TEXT NOT NULL, status TEXT NOT NULL, metadata_json TEXT NOT NULL, client_id TEXT, next_n BIGINT DEFAULT 1 NOT NULL, change_seq BIGINT DEFAULT 0 NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, thread_count BIGINT DEFAULT 0 NOT NULL, storage_bytes BIGINT DEFAULT 0 NOT NULL, last_received_at BIGINT, created_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )",
+        "CREATE TABLE inboxes ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, address TEXT NOT NULL, display_name TEXT NOT NULL, status TEXT NOT NULL, metadata_json TEXT NOT NULL, client_id TEXT, next_n BIGINT DEFAULT 1 NOT NULL, change_seq BIGINT DEFAULT 0 NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, thread_count BIGINT DEFAULT 0 NOT NULL, storage_bytes BIGINT DEFAULT 0 NOT NULL, last_received_at BIGINT, created_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )",
+    ),
+    Statement(
+        "CREATE INDEX inboxes_account ON inboxes (account_no, no)",
+        "CREATE INDEX inboxes_account ON inboxes (account_no, no)",
+    ),
+    Statement(
+        "CREATE INDEX inboxes_address_deleted ON inboxes (address, deleted_at)",
+        "CREATE INDEX inboxes_address_deleted ON inboxes (address, deleted_at)",
+    ),
+    Statement(
+        "CREATE UNIQUE INDEX inboxes_client_id ON inboxes (account_no, client_id) WHERE client_id IS NOT NULL",
+        "CREATE UNIQUE INDEX inboxes_client_id ON inboxes (account_no, client_id) WHERE client_id IS NOT NULL",
+    ),
+    Statement(
+        "CREATE UNIQUE INDEX inboxes_live_address ON inboxes (address) WHERE deleted_at IS NULL",
+        "CREATE UNIQUE INDEX inboxes_live_address ON inboxes (address) WHERE deleted_at IS NULL",
+    ),
+    Statement(
+        "CREATE TABLE keys ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, sha256 TEXT NOT NULL, hint TEXT NOT NULL, name TEXT NOT NULL, permissions_json TEXT, created_at BIGINT NOT NULL, last_used_at BIGINT, expires_at BIGINT, revoked_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (sha256) )",
+        "CREATE TABLE keys ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, sha256 TEXT NOT NULL, hint TEXT NOT NULL, name TEXT NOT NULL, permissions_json TEXT, created_at BIGINT NOT NULL, last_used_at BIGINT, expires_at BIGINT, revoked_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (sha256) )",
+    ),
+    Statement("CREATE INDEX keys_account ON keys (account_no)", "CREATE INDEX keys_account ON keys (account_no)"),
+    Statement(
+        "CREATE TABLE drafts ( no INTEGER NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, source_seq BIGINT, content_json TEXT NOT NULL, send_at BIGINT, message_no BIGINT, message_id TEXT, client_id TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )",
+        "CREATE TABLE drafts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, source_seq BIGINT, content_json TEXT NOT NULL, send_at BIGINT, message_no BIGINT, message_id TEXT, client_id TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )",
+    ),
+    Statement(
+        "CREATE INDEX drafts_inbox ON drafts (inbox_no, no)", "CREATE INDEX drafts_inbox ON drafts (inbox_no, no)"
+    ),
+    Statement(
+        "CREATE INDEX drafts_message ON drafts (message_no)", "CREATE INDEX drafts_message ON drafts (message_no)"
+    ),
+    Statement(
+        "CREATE TABLE mailboxes ( no INTEGER NOT NULL, inbox_no BIGINT NOT NULL, name TEXT NOT NULL, special_use TEXT, uidvalidity BIGINT NOT NULL, uidnext BIGINT DEFAULT 1 NOT NULL, highestmodseq BIGINT DEFAULT 0 NOT NULL, total BIGINT DEFAULT 0 NOT NULL, unseen BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (no), CONSTRAINT mailboxes_name UNIQUE (inbox_no, name), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )",
+        "CREATE TABLE mailboxes ( no BIGSERIAL NOT NULL, inbox_no BIGINT NOT NULL, name TEXT NOT NULL, special_use TEXT, uidvalidity BIGINT NOT NULL, uidnext BIGINT DEFAULT 1 NOT NULL, highestmodseq BIGINT DEFAULT 0 NOT NULL, total BIGINT DEFAULT 0 NOT NULL, unseen BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (no), CONSTRAINT mailboxes_name UNIQUE (inbox_no, name), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )",
+    ),
+    Statement(
+        "CREATE TABLE threads ( seq INTEGER NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, subject TEXT NOT NULL, base_subject TEXT NOT NULL, participants_json TEXT NOT NULL, labels_json TEXT NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, created_at BIGINT NOT NULL, last_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )",
+        "CREATE TABLE threads ( seq BIGSERIAL NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, subject TEXT NOT NULL, base_subject TEXT NOT NULL, participants_json TEXT NOT NULL, labels_json TEXT NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, created_at BIGINT NOT NULL, last_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )",
+    ),
+    Statement(
+        "CREATE INDEX threads_inbox ON threads (inbox_no, last_at)",
+        "CREATE INDEX threads_inbox ON threads (inbox_no, last_at)",
+    ),
+    Statement(
+        "CREATE TABLE messages ( seq INTEGER NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, mailbox_no BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, thread_seq BIGINT NOT NULL, direction TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, message_id TEXT, in_reply_to TEXT, references_json TEXT NOT NULL, from_address TEXT NOT NULL, from_name TEXT NOT NULL, to_json TEXT NOT NULL, cc_json TEXT NOT NULL, bcc_json TEXT NOT NULL, reply_to_json TEXT NOT NULL, mail_from TEXT, tag TEXT, subject TEXT NOT NULL, preview TEXT NOT NULL, labels_json TEXT NOT NULL, has_attachments SMALLINT DEFAULT 0 NOT NULL, seen SMALLINT DEFAULT 0 NOT NULL, answered SMALLINT DEFAULT 0 NOT NULL, flagged SMALLINT DEFAULT 0 NOT NULL, size BIGINT NOT NULL, est_tokens BIGINT NOT NULL, blob_hash TEXT NOT NULL, draft_id TEXT, date BIGINT, received_at BIGINT NOT NULL, sent_at BIGINT, send_at BIGINT, deleted_at BIGINT, purge_at BIGINT, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no), FOREIGN KEY(mailbox_no) REFERENCES mailboxes (no), FOREIGN KEY(thread_seq) REFERENCES threads (seq) )",
+        "CREATE TABLE messages ( seq BIGINT NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, mailbox_no BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, thread_seq BIGINT NOT NULL, direction TEXT NOT NULL, status TEXT NOT NULL, kind TEXT NOT NULL, message_id TEXT, in_reply_to TEXT, references_json TEXT NOT NULL, from_address TEXT NOT NULL, from_name TEXT NOT NULL, to_json TEXT NOT NULL, cc_json TEXT NOT NULL, bcc_json TEXT NOT NULL, reply_to_json TEXT NOT NULL, mail_from TEXT, tag TEXT, subject TEXT NOT NULL, preview TEXT NOT NULL, labels_json TEXT NOT NULL, has_attachments SMALLINT DEFAULT 0 NOT NULL, seen SMALLINT DEFAULT 0 NOT NULL, answered SMALLINT DEFAULT 0 NOT NULL, flagged SMALLINT DEFAULT 0 NOT NULL, size BIGINT NOT NULL, est_tokens BIGINT NOT NULL, blob_hash TEXT NOT NULL, draft_id TEXT, date BIGINT, received_at BIGINT NOT NULL, sent_at BIGINT, send_at BIGINT, deleted_at BIGINT, purge_at BIGINT, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no), FOREIGN KEY(mailbox_no) REFERENCES mailboxes (no), FOREIGN KEY(thread_seq) REFERENCES threads (seq) )",
+    ),
+    Statement(
+        "CREATE INDEX messages_blob ON messages (blob_hash)", "CREATE INDEX messages_blob ON messages (blob_hash)"
+    ),
+    Statement(
+        "CREATE INDEX messages_message_id ON messages (inbox_no, message_id)",
+        "CREATE INDEX messages_message_id ON messages (inbox_no, message_id)",
+    ),
+    Statement(
+        "CREATE INDEX messages_modseq ON messages (mailbox_no, modseq)",
+        "CREATE INDEX messages_modseq ON messages (mailbox_no, modseq)",
+    ),
+    Statement(
+        "CREATE INDEX messages_purge ON messages (purge_at) WHERE purge_at IS NOT NULL",
+        "CREATE INDEX messages_purge ON messages (purge_at) WHERE purge_at IS NOT NULL",
+    ),
+    Statement(
+        "CREATE INDEX messages_thread ON messages (thread_seq, seq)",
+        "CREATE INDEX messages_thread ON messages (thread_seq, seq)",
+    ),
+    Statement(
+        "CREATE UNIQUE INDEX messages_uid ON messages (mailbox_no, uid)",
+        "CREATE UNIQUE INDEX messages_uid ON messages (mailbox_no, uid)",
+    ),
+    Statement(
+        "CREATE INDEX messages_unread ON messages (inbox_no, seq) WHERE seen = 0 AND deleted_at IS NULL",
+        "CREATE INDEX messages_unread ON messages (inbox_no, seq) WHERE seen = 0 AND deleted_at IS NULL",
+    ),
+    Statement(
+        "CREATE TABLE refs ( inbox_no INTEGER NOT NULL, message_id TEXT NOT NULL, thread_seq BIGINT NOT NULL, PRIMARY KEY (inbox_no, message_id), FOREIGN KEY(thread_seq) REFERENCES threads (seq) ) WITHOUT ROWID",
+        "CREATE TABLE refs ( inbox_no BIGINT NOT NULL, message_id TEXT NOT NULL, thread_seq BIGINT NOT NULL, PRIMARY KEY (inbox_no, message_id), FOREIGN KEY(thread_seq) REFERENCES threads (seq) )",
+    ),
+    Statement(
+        "CREATE TABLE attachments ( no INTEGER NOT NULL, id TEXT NOT NULL, seq BIGINT NOT NULL, part TEXT NOT NULL, filename TEXT NOT NULL, content_type TEXT NOT NULL, content_id TEXT, disposition TEXT NOT NULL, size BIGINT NOT NULL, body_offset BIGINT NOT NULL, body_length BIGINT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(seq) REFERENCES messages (seq) )",
+        "CREATE TABLE attachments ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, seq BIGINT NOT NULL, part TEXT NOT NULL, filename TEXT NOT NULL, content_type TEXT NOT NULL, content_id TEXT, disposition TEXT NOT NULL, size BIGINT NOT NULL, body_offset BIGINT NOT NULL, body_length BIGINT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(seq) REFERENCES messages (seq) )",
+    ),
+    Statement(
+        "CREATE INDEX attachments_message ON attachments (seq)", "CREATE INDEX attachments_message ON attachments (seq)"
+    ),
+    Statement(
+        "CREATE TABLE queue ( no INTEGER NOT NULL, message_seq BIGINT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, state TEXT NOT NULL, mail_from TEXT NOT NULL, smtputf8 SMALLINT DEFAULT 0 NOT NULL, fingerprint TEXT NOT NULL, recipients BIGINT NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, send_at BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (no), FOREIGN KEY(message_seq) REFERENCES messages (seq), FOREIGN KEY(account_no) REFERENCES accounts (no), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )",
+        "CREATE TABLE queue ( no BIGSERIAL NOT NULL, message_seq BIGINT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, state TEXT NOT NULL, mail_from TEXT NOT NULL, smtputf8 SMALLINT DEFAULT 0 NOT NULL, fingerprint TEXT NOT NULL, recipients BIGINT NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, send_at BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (no), FOREIGN KEY(message_seq) REFERENCES messages (seq), FOREIGN KEY(account_no) REFERENCES accounts (no), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )",
+    ),
+    Statement(
+        "CREATE INDEX queue_burst ON queue (account_no, counted_at)",
+        "CREATE INDEX queue_burst ON queue (account_no, counted_at)",
+    ),
+    Statement(
+        "CREATE INDEX queue_fingerprint ON queue (inbox_no, fingerprint, created_at)",
+        "CREATE INDEX queue_fingerprint ON queue (inbox_no, fingerprint, created_at)",
+    ),
+    Statement(
+        "CREATE UNIQUE INDEX queue_message ON queue (message_seq)",
+        "CREATE UNIQUE INDEX queue_message ON queue (message_seq)",
+    ),
+    Statement(
+        "CREATE INDEX queue_scheduled ON queue (send_at) WHERE state = 'scheduled'",
+        "CREATE INDEX queue_scheduled ON queue (send_at) WHERE state = 'scheduled'",
+    ),
+    Statement(
+        "CREATE INDEX queue_waiting ON queue (account_no, state)",
+        "CREATE INDEX queue_waiting ON queue (account_no, state)",
+    ),
+    Statement(
+        "CREATE TABLE deliveries ( no INTEGER NOT NULL, id TEXT NOT NULL, queue_no BIGINT NOT NULL, recipient TEXT NOT NULL, domain TEXT NOT NULL, transport TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT, lease_owner TEXT, lease_until BIGINT, last_outcome TEXT, last_code BIGINT, last_enhanced TEXT, last_text TEXT, remote TEXT, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(queue_no) REFERENCES queue (no) )",
+        "CREATE TABLE deliveries ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, queue_no BIGINT NOT NULL, recipient TEXT NOT NULL, domain TEXT NOT NULL, transport TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT, lease_owner TEXT, lease_until BIGINT, last_outcome TEXT, last_code BIGINT, last_enhanced TEXT, last_text TEXT, remote TEXT, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(queue_no) REFERENCES queue (no) )",
+    ),
+    Statement(
+        "CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE state = 'queued'",
+        "CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE state = 'queued'",
+    ),
+    Statement(
+        "CREATE INDEX deliveries_queue ON deliveries (queue_no)",
+        "CREATE INDEX deliveries_queue ON deliveries (queue_no)",
+    ),
 )

@@ -55,9 +55,7 @@ class StoredDelivery:
 
 def queue_of(row: Row) -> StoredQueue:
     """A row of the queue statements."""
-    no, seq, account_no, inbox_no, state, mail_from, smtputf8, recipients, at, day, month, send_at, created, expires = (
-        row
-    )
+    no, seq, account_no, inbox_no, state, sender, utf8, recipients, at, day, month, send_at, created, expires = row
     return StoredQueue(
         no, seq, account_no, inbox_no, state, sender, bool(utf8), recipients, at, day, month, send_at, created, expires,
     )  # fmt: skip

@@ -520,7 +520,10 @@ draft_link = (
     update(drafts)
     .where(drafts.c.no == b("draft_no"))
     .values(
-        state=b("new_state"), message_no=b("seq"), message_id=b("new_message_id"), send_at=b("new_send_at"),
+        state=b("new_state"),
+        message_no=b("seq"),
+        message_id=b("new_message_id"),
+        send_at=b("new_send_at"),
         updated_at=b("now"),
     )
 )
@@ -789,6 +792,13 @@ approval_same = _approval.where(
     approvals.c.reason == b("reason"),
     approvals.c.expires_at > b("fresh_until"),
 ).limit(1)
+approval_newest = (
+    _approval.where(
+        approvals.c.account_no == b("account_no"), approvals.c.kind == "upgrade", approvals.c.state != "closed"
+    )
+    .order_by(approvals.c.no.desc())
+    .limit(1)
+)
 approvals_open = _approval.where(approvals.c.state == "open", approvals.c.expires_at > b("now")).order_by(
     approvals.c.no
 )

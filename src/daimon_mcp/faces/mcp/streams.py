@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 import sys
 from collections import deque
@@ -25,6 +26,7 @@ from pydantic import ValidationError
 from daimon_mcp.shim import LINE_LIMIT, LineSplitter, lines_of, too_long
 
 CHUNK = 256 * 1024
+CLOSE_SECONDS = 1.0
 
 
 class MessageReader:
@@ -143,15 +145,17 @@ async def stdio_streams() -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.
     reach the wire. Both are put back at the end. Pipes, sockets, terminals and files all do.
     """
     with _diverted(0, lambda: os.open(os.devnull, os.O_RDONLY)) as wire_in, _diverted(1, lambda: os.dup(2)) as wire_out:
-        reader, stop_reading = await _open_reader(wire_in)
-        try:
+        if _is_socket(wire_in) and os.path.samestat(os.fstat(wire_in), os.fstat(wire_out)):
+            reader, writer = await _open_socket(wire_in)  # one connection, as inetd hands it over
+            incoming: asyncio.BaseTransport = writer.transport
+        else:
+            reader, incoming = await _open_reader(wire_in)
             writer = await _open_writer(wire_out)
-            try:
-                yield reader, writer
-            finally:
-                await _close(writer)
+        try:
+            yield reader, writer
         finally:
-            stop_reading()
+            incoming.close()
+            await _close(writer)
 
 
 @contextmanager
@@ -173,30 +177,45 @@ def _diverted(fd: int, elsewhere: Callable[[], int]) -> Generator[int]:
         os.close(private)
 
 
-def _is_stream(fd: int) -> bool:
-    """Whether the loop can wait for `fd`; it cannot for files and /dev/null, which never let anybody wait."""
-    mode = os.fstat(fd).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+def _is_socket(fd: int) -> bool:
+    return stat.S_ISSOCK(os.fstat(fd).st_mode)
 
 
-async def _open_reader(fd: int) -> tuple[asyncio.StreamReader, Callable[[], None]]:
+def _is_pipe(fd: int) -> bool:
+    """Whether the loop can wait for `fd` as a pipe; for files and /dev/null it cannot, and need not."""
+    return stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd)
+
+
+async def _open_socket(fd: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    # As a pipe, the loop would take the first byte that arrives for the end of the other side.
+    connection = socket.socket(fileno=os.dup(fd))
+    connection.setblocking(False)
+    return await asyncio.open_connection(sock=connection, limit=CHUNK)
+
+
+async def _open_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    if _is_socket(fd):
+        reader, writer = await _open_socket(fd)
+        return reader, writer.transport
     reader = asyncio.StreamReader(limit=CHUNK)
     pipe = os.fdopen(os.dup(fd), "rb", buffering=0)
-    if _is_stream(fd):
+    if _is_pipe(fd):
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), pipe
         )
-        return reader, transport.close
+        return reader, transport
     with pipe:
         reader.feed_data(await anyio.to_thread.run_sync(pipe.readall))
     reader.feed_eof()
-    return reader, lambda: None
+    return reader, _FileTransport(fd)
 
 
 async def _open_writer(fd: int) -> asyncio.StreamWriter:
+    if _is_socket(fd):
+        return (await _open_socket(fd))[1]
     loop = asyncio.get_running_loop()
     protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader())
-    if _is_stream(fd):
+    if _is_pipe(fd):
         transport, _ = await loop.connect_write_pipe(lambda: protocol, os.fdopen(os.dup(fd), "wb", buffering=0))
     else:
         transport = _FileTransport(fd)
@@ -228,9 +247,10 @@ async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     if isinstance(writer.transport, _FileTransport):
         return
-    with anyio.move_on_after(1, shield=True):
+    with anyio.move_on_after(CLOSE_SECONDS, shield=True) as patience:
         try:
             await writer.wait_closed()
         except OSError:
             return
-    writer.transport.abort()
+    if patience.cancelled_caught:
+        writer.transport.abort()

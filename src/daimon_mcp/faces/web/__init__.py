@@ -1,0 +1,1 @@
+"""The operator's pages: what a magic link opens in a browser."""

@@ -1,0 +1,40 @@
+"""All tools, in the order clients see them. Features are file names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from daimon_mcp.faces.mcp.tool import AnyTool
+from daimon_mcp.faces.mcp.tools import accounts, drafts, inboxes, messages, sending, threads, upgrades
+
+ALL: tuple[AnyTool, ...] = (
+    *inboxes.TOOLS,
+    *sending.TOOLS,
+    *messages.TOOLS,
+    *threads.TOOLS,
+    *drafts.TOOLS,
+    *accounts.TOOLS,
+    *upgrades.TOOLS,
+)
+
+NAMES = tuple(tool.name for tool in ALL)
+
+
+def chosen(
+    *, profile: str, only: Collection[str] = (), without: Collection[str] = (), read_only: bool = False
+) -> tuple[AnyTool, ...]:
+    """The tools of a session: a profile or an explicit list, less exclusions; read-only overrides everything.
+
+    Raises ValueError for a name that no tool has.
+    """
+    unknown = sorted((set(only) | set(without)) - set(NAMES))
+    if unknown:
+        raise ValueError(f"there is no tool {unknown[0]!r}; known are {', '.join(NAMES)}")
+    picked = [
+        tool
+        for tool in ALL
+        if (tool.name in only if only else profile == "full" or tool.core)
+        and tool.name not in without
+        and (tool.reads or not read_only)
+    ]
+    return tuple(picked)

@@ -1,0 +1,342 @@
+"""Builds everything, in order, and runs it in one task group.
+
+`opened` gives the operations of a data folder whose lock the caller holds; `run` serves them: sessions on the owner's
+socket, HTTP, inbound SMTP, the relay and the scheduler. What a face needs is imported when it is needed: a stdio
+session is answered before the listeners are even loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.abc
+
+from daimon_mcp import __version__, owner
+from daimon_mcp.changes.bus import LocalBus
+from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, Clock, SystemClock
+from daimon_mcp.domain.refusals import Refused
+from daimon_mcp.operations import Operations
+from daimon_mcp.operations.core import Core, Policy
+from daimon_mcp.operations.credentials import load_master_key
+from daimon_mcp.settings import Settings
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store.blobs import Blobs
+from daimon_mcp.store.database import Database
+from daimon_mcp.store.migrations import migrate
+
+if TYPE_CHECKING:
+    from daimon_mcp.faces.http import HttpServer
+    from daimon_mcp.faces.mcp.server import MailServer
+
+log = logging.getLogger(__name__)
+
+DATABASE_NAME = "mail.db"
+CONTROL = "control"  # the profile by which our own command line asks for its channel instead of MCP
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The numbers and names the operations go by."""
+    return Policy(
+        domain=settings.mail.domain,
+        domains=frozenset(settings.mail_domains),
+        hostname=settings.smtp_hostname,
+        limits=settings.tier_limits(),
+        relay_configured=settings.relay.host is not None,
+        max_recipients=settings.smtp.max_recipients,
+        max_message_bytes=settings.smtp.max_message_bytes,
+        max_hops=settings.smtp.max_hops,
+        address_quarantine=settings.mail.address_quarantine_days * DAY,
+        link_lifetime=settings.operator.link_days * DAY,
+        duplicate_window=settings.operator.duplicate_window_minutes * MINUTE,
+        idempotency_window=settings.operator.idempotency_hours * HOUR,
+        give_up_after=settings.relay.give_up_hours * HOUR,
+        secrets_masked=settings.operator.secrets == "masked",
+        max_result_tokens=settings.mcp.max_result_tokens,
+    )
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, *, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
+) -> AsyncGenerator[Operations]:
+    """The operations of a data folder. The caller holds its lock: nobody else may have the store open."""
+    folder = settings.data_dir
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before = os.umask(
+        0o077
+    )  # SQLite makes its files with this; the database must never be opened only to change its mode
+    try:
+        master = load_master_key(folder, environ)
+        bus = LocalBus()
+        database = Database(folder / DATABASE_NAME, on_commit=bus.ring)
+        await database.open(lambda connection: migrate(connection, backups=folder / "backups"))
+    finally:
+        os.umask(before)
+    core = Core(
+        database=database,
+        blobs=Blobs(folder / "blobs"),
+        clock=clock or SystemClock(),
+        bus=bus,
+        policy=policy_of(settings),
+    )
+    try:
+        operations = Operations(core, master, prompts_dir=settings.operator.prompts_dir)
+        await operations.credentials.check_master_key()
+        await operations.delivering.start()
+        yield operations
+    finally:
+        with anyio.CancelScope(shield=True):
+            await database.close()
+
+
+@dataclass
+class Bound:
+    """Where everything came to listen; None where it does not."""
+
+    http: tuple[str, int] | None = None
+    inbound: tuple[str, int] | None = None
+    notes: list[str] = field(default_factory=list[str])
+
+
+class App:
+    """One running server over one data folder."""
+
+    def __init__(self, settings: Settings, operations: Operations) -> None:
+        self.settings = settings
+        self.operations = operations
+        self.bound = Bound()
+        self._servers: dict[tuple[str, bool], MailServer] = {}
+        self._http: HttpServer | None = None
+
+    # -- MCP sessions ------------------------------------------------------------------------------------------------
+
+    def mcp_server(self, profile: str | None = None, *, read_only: bool = False) -> MailServer:
+        """The MCP server for sessions of one kind; what the operator set can only be narrowed."""
+        from daimon_mcp.faces.mcp.server import MailServer
+        from daimon_mcp.faces.mcp.tools import chosen
+
+        mcp = self.settings.mcp
+        wanted, narrow = profile or mcp.profile, read_only or mcp.read_only
+        server = self._servers.get((wanted, narrow))
+        if server is None:
+            tools = chosen(profile=wanted, only=mcp.tools, without=mcp.exclude_tools, read_only=narrow)
+            server = self._servers[wanted, narrow] = MailServer(self.operations, tools, read_only=narrow)
+        return server
+
+    async def answer_hello(self, hello: owner.Hello) -> Mapping[str, object]:
+        """What a bridge is told before its session. Raises HelloRefused for a key that is not valid."""
+        if hello.profile not in (None, "core", "full", CONTROL):
+            raise owner.HelloRefused(f"there is no profile {hello.profile[:40]!r}; there are core and full")
+        if hello.api_key is not None and hello.profile != CONTROL:
+            try:
+                await self.operations.credentials.authenticate(hello.api_key)
+            except Refused:
+                raise owner.HelloRefused("DAIMON_API_KEY is not a valid key of this server") from None
+        from daimon_mcp.faces.mcp.tools import ALL
+
+        repeatable = [tool.name for tool in ALL if tool.reads or tool.repeats]
+        return {"version": __version__, "repeatable": repeatable}
+
+    async def serve_session(self, hello: owner.Hello, streams: owner.SessionStreams) -> None:
+        """Run one session of a bridge, or our own command line's channel."""
+        if hello.profile == CONTROL:
+            from daimon_mcp.faces.cli.control import serve_control
+
+            await serve_control(self.operations, streams.reader, streams.writer)
+            return
+        from daimon_mcp.faces.mcp.server import Session, session
+        from daimon_mcp.faces.mcp.streams import message_streams
+
+        actor = await self.operations.credentials.authenticate(hello.api_key) if hello.api_key else None
+        server = self.mcp_server(hello.profile, read_only=hello.read_only)
+        token = session.set(Session(actor, hello.read_only))
+        try:
+            async with message_streams(streams.reader, streams.writer) as (read_stream, write_stream):
+                await server.run_session(read_stream, write_stream)
+        finally:
+            session.reset(token)
+
+    async def may_leave(self) -> bool:
+        """Whether nothing needs this process: no mail to send, no link an operator may still open, nobody on HTTP."""
+        if self._http is not None and self._http.busy:
+            return False
+        database = self.operations.core.database
+        pending = await database.one(sql.deliveries_pending)
+        scheduled = await self.operations.sending.next_scheduled()
+        return not (pending and pending[0]) and scheduled is None and not await self.operations.upgrades.open_count()
+
+    # -- listeners and workers -----------------------------------------------------------------------------------------
+
+    def bind_http(self, *, strict: bool) -> socket.socket | None:
+        """Bind the HTTP port, so that links can be made. Not strict: another port, when the chosen one is taken."""
+        from daimon_mcp.faces.http import bind
+
+        http = self.settings.http
+        try:
+            bound = bind(http.host, http.port)
+        except OSError as error:
+            if strict:
+                raise
+            self.bound.notes.append(f"HTTP port {http.port} cannot be used ({error.strerror}); another one is")
+            bound = bind(http.host, 0)
+        host, port = bound.getsockname()[:2]
+        self.bound.http = (str(host), int(port))
+        self.operations.core.public_url = self.settings.public_url(int(port))
+        return bound
+
+    async def run_http(
+        self, bound: socket.socket, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve HTTP until cancelled."""
+        from daimon_mcp.faces.http import build_http_app, http_server
+
+        http = self.settings.http
+        app = build_http_app(
+            self.operations, self.mcp_server(), hosts=self.settings.allowed_hosts, require_key=http.require_key
+        )
+        server = self._http = http_server(app)
+        async with anyio.create_task_group() as tasks:
+            task_status.started()
+            try:
+                # Shielded: uvicorn must end its connections itself before the loop goes away.
+                with anyio.CancelScope(shield=True) as scope:
+                    tasks.start_soon(_stop_when_cancelled, server)
+                    await server.serve(sockets=[bound])
+                    scope.cancel()
+            finally:
+                bound.close()
+                tasks.cancel_scope.cancel()
+
+    async def run_inbound(
+        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED, strict: bool
+    ) -> None:
+        """Serve inbound SMTP until cancelled."""
+        from daimon_mcp.faces.smtp.inbound import InboundLimits, serve_inbound
+
+        smtp = self.settings.smtp
+
+        class Status(anyio.abc.TaskStatus[tuple[str, int]]):
+            """Notes the address before passing the word on."""
+
+            def started(_, value: tuple[str, int] | None = None) -> None:
+                self.bound.inbound = value
+                task_status.started()
+
+        try:
+            await serve_inbound(
+                host=smtp.inbound_host,
+                port=smtp.inbound_port,
+                hostname=self.settings.smtp_hostname,
+                receiving=self.operations.receiving,
+                limits=InboundLimits(
+                    max_connections=smtp.max_connections,
+                    max_connections_per_address=smtp.max_connections_per_address,
+                    max_recipients=smtp.max_recipients,
+                    max_message_bytes=smtp.max_message_bytes,
+                ),
+                clock=self.operations.core.clock,
+                task_status=Status(),
+            )
+        except OSError as error:
+            if strict:
+                raise
+            self.bound.notes.append(
+                f"SMTP port {smtp.inbound_port} cannot be used ({error.strerror}); no mail comes in by SMTP"
+            )
+            task_status.started()
+
+    async def run_workers(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Start the scheduler, and the relay where one is configured."""
+        from daimon_mcp.workers.scheduler import Scheduler
+
+        core = self.operations.core
+        scheduler = Scheduler(sending=self.operations.sending, bus=core.bus, clock=core.clock)
+        await tasks.start(scheduler.run)
+        relay = self.settings.relay
+        if relay.host is None:
+            return
+        from daimon_mcp.workers.relay import RelayWorker
+        from daimon_mcp.workers.transports import SmartHost, client_context
+
+        transport = SmartHost(
+            host=relay.host,
+            port=relay.port,
+            security=relay.security,
+            username=relay.username,
+            password=relay.password.get_secret_value() if relay.password else None,
+            hostname=self.settings.smtp_hostname,
+            timeout=float(relay.timeout_seconds),
+            max_connections=relay.max_connections,
+            tls_context=client_context(relay.ca_file),
+        )
+        worker = RelayWorker(
+            delivering=self.operations.delivering,
+            transport=transport,
+            bus=core.bus,
+            clock=core.clock,
+            concurrency=relay.max_connections,
+        )
+        await tasks.start(worker.run)
+
+    async def run_listeners(
+        self,
+        tasks: anyio.abc.TaskGroup,
+        bound: socket.socket | None,
+        *,
+        strict: bool,
+    ) -> None:
+        """Start everything that is not a session on the owner's socket."""
+        await self.run_workers(tasks)
+        if bound is not None:
+            await tasks.start(self.run_http, bound)
+        if self.settings.smtp.inbound:
+
+            async def inbound(*, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+                await self.run_inbound(task_status=task_status, strict=strict)
+
+            await tasks.start(inbound)
+        for note in self.bound.notes:
+            log.warning("%s", note)
+
+
+async def _stop_when_cancelled(server: Any) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        server.should_exit = True
+
+
+async def run(
+    settings: Settings,
+    listener: owner.Listener,
+    *,
+    leaves_when_idle: bool,
+    ready: Callable[[App], Awaitable[None]] | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """Be the owner: serve sessions on `listener`, and everything else, until idle (if it may) or cancelled.
+
+    `ready` is told once every listener is bound. Raises OSError when a port is taken and the owner was started by hand.
+    """
+    async with opened(settings, clock=clock) as operations:
+        app = App(settings, operations)
+        strict = not leaves_when_idle
+        bound = app.bind_http(strict=strict)
+        idle = owner.IdleWatch(settings.owner.idle_minutes * 60, app.may_leave) if leaves_when_idle else None
+        async with anyio.create_task_group() as tasks:
+
+            async def others() -> None:
+                await app.run_listeners(tasks, bound, strict=strict)
+                if ready is not None:
+                    await ready(app)
+
+            tasks.start_soon(others)
+            await owner.accept_sessions(listener, answer=app.answer_hello, serve=app.serve_session, idle=idle)
+            tasks.cancel_scope.cancel()

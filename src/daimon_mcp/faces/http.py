@@ -1,0 +1,98 @@
+"""One HTTP server: MCP at /mcp and /sse, the operator's pages, /healthz. Every route behind the host check."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncGenerator, Collection, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from daimon_mcp import __version__
+from daimon_mcp.faces import web
+from daimon_mcp.faces.bearer import Bearer, KnownHosts
+from daimon_mcp.faces.mcp.server import MailServer
+from daimon_mcp.operations import Operations
+
+_MCP_PATHS = ("/mcp", "/sse", "/messages")
+
+
+def build_http_app(
+    operations: Operations, server: MailServer, *, hosts: Collection[str], require_key: bool
+) -> Starlette:
+    """The ASGI application; its lifespan runs the MCP session manager."""
+    # Hosts are checked by KnownHosts, on these routes and on all the others.
+    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    streamable = server.streamable_http_app(transport_security=unchecked)
+    sse = server.sse_app(transport_security=unchecked)
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        async with server.session_manager.run():
+            yield
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            *web.routes(operations),
+            *streamable.routes,
+            *sse.routes,
+        ],
+        middleware=[
+            Middleware(KnownHosts, hosts=hosts),
+            Middleware(Bearer, operations=operations, required=require_key, paths=_MCP_PATHS),
+        ],
+        lifespan=lifespan,
+    )
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn inside our task group: the process's signals belong to the application."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is connected."""
+        return bool(self.server_state.connections)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, so that the port is known before anything is served. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(128)
+        bound.setblocking(False)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def http_server(app: Starlette) -> HttpServer:
+    """A server for `app`, to be run with `serve(sockets=[…])`."""
+    return HttpServer(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            timeout_graceful_shutdown=2,
+            ws="none",
+        )
+    )

@@ -1,0 +1,83 @@
+"""JSON schemas small enough to be read by a model at every start: no titles, no references, no nulls nobody needs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+Schema = dict[str, Any]
+
+
+def input_schema(model: type[BaseModel], *, nullable: bool = False) -> Schema:
+    """The arguments of a tool. `nullable` keeps null where it means something (null clears, left out keeps)."""
+    full = model.model_json_schema(by_alias=True)
+    definitions: dict[str, Schema] = full.pop("$defs", {})
+    schema = _pruned(full, definitions, nullable=nullable)
+    schema.pop("description", None)
+    return {"type": "object", **{k: v for k, v in schema.items() if k != "type"}}
+
+
+# Enforced all the same; a refusal names the bound. Saying them here would cost every conversation hundreds of bytes.
+_UNSAID = {"maxLength", "minLength", "maxItems", "pattern"}
+
+
+def _pruned(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -> Schema:
+    if "$ref" in schema:
+        return _pruned(definitions[schema["$ref"].rpartition("/")[2]], definitions, nullable=nullable)
+    pruned: Schema = {}
+    for key, value in schema.items():
+        if (key == "title" and isinstance(value, str)) or key in _UNSAID:
+            continue
+        if key == "default" and (value is None or value is False):
+            continue
+        if key == "properties":
+            pruned[key] = {name: _pruned(each, definitions, nullable=nullable) for name, each in value.items()}
+        elif key == "items":
+            pruned[key] = _pruned(cast(Schema, value), definitions, nullable=nullable)
+        elif key == "anyOf":
+            pruned |= _without_null(
+                [_pruned(each, definitions, nullable=nullable) for each in value], nullable=nullable
+            )
+        else:
+            pruned[key] = value
+    return pruned
+
+
+def _without_null(branches: list[Schema], *, nullable: bool) -> Schema:
+    real = [branch for branch in branches if branch != {"type": "null"}]
+    if len(real) != 1:
+        return {"anyOf": real}
+    if len(real) == len(branches) or not nullable or not isinstance(real[0].get("type"), str):
+        return real[0]
+    return {**real[0], "type": [real[0]["type"], "null"]}
+
+
+_TYPES: dict[str, Schema] = {
+    "s": {"type": "string"},
+    "s?": {"type": ["string", "null"]},
+    "n": {"type": "integer"},
+    "n?": {"type": ["integer", "null"]},
+    "b": {"type": "boolean"},
+    "o": {"type": "object"},
+    "o?": {"type": ["object", "null"]},
+    "ss": {"type": "array", "items": {"type": "string"}},
+    "os": {"type": "array", "items": {"type": "object"}},
+}
+
+_STEPS = {"type": "array", "items": {"type": "string"}}
+
+
+def output_schema(**fields: str) -> Schema:
+    """The envelope around a result; each field is a short type name: `s` string, `n` integer, `?` or null, …
+
+    Refusals use the same schema, so nothing is required: `error` and `message` (and more) stand in place of `result`.
+    """
+    return {
+        "type": "object",
+        "properties": {
+            "result": {"type": "object", "properties": {name: _TYPES[kind] for name, kind in fields.items()}},
+            "error": {"type": "string"},
+            "next_steps": _STEPS,
+        },
+    }

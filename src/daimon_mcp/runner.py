@@ -1,0 +1,145 @@
+"""Runs the application on its event loop: as a detached owner, in the foreground, or alone on stdio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from daimon_mcp import app, logs, owner, shim
+from daimon_mcp.operations.credentials import WrongMasterKey
+from daimon_mcp.settings import Settings, SettingsError, load
+from daimon_mcp.store.migrations import SchemaTooNew
+
+log = logging.getLogger(__name__)
+
+STARTUP_ERRORS = (SettingsError, WrongMasterKey, SchemaTooNew, OSError)
+
+
+def configured(settings: Settings) -> None:
+    """Logging as the settings say, on stderr."""
+    logs.configure(settings.log.level, settings.log.format, settings.log.wire)
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where it exists; SIGTERM and SIGINT cancel `main`, which then ends in order."""
+
+    async def guarded() -> None:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            log.info("stopped")
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(guarded())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def run_owner(data_dir: str, listener: owner.Listener) -> int:
+    """Be the detached owner until idle or told to stop; the exit code. Trouble at start is said on stderr."""
+    try:
+        settings = load(data_dir=Path(data_dir))
+        configured(settings)
+        run_loop(app.run(settings, listener, leaves_when_idle=True))
+    except STARTUP_ERRORS as error:
+        sys.stderr.write(f"daimon-mcp: {error}\n")
+        return 1
+    return 0
+
+
+def run_serve(settings: Settings, ready: Callable[[app.App], Awaitable[None]]) -> None:
+    """Be the owner in the foreground. Raises STARTUP_ERRORS, BusyFolder."""
+    held, listener = take_over(settings.data_dir)
+    try:
+        run_loop(app.run(settings, listener, leaves_when_idle=False, ready=ready))
+    finally:
+        listener.close()
+        held.release()
+
+
+class BusyFolder(Exception):
+    """Another foreground server has this data folder."""
+
+
+def holder(data_dir: Path) -> tuple[str, int]:
+    """Who has the lock of a data folder: `serve`, `auto` or `alone` ("" if nobody can tell), and the process id."""
+    try:
+        pid, _, kind = (data_dir / shim.LOCK_NAME).read_text().strip().partition(" ")
+        return kind, int(pid)
+    except (OSError, ValueError):
+        return "", 0
+
+
+def take_over(data_dir: Path) -> tuple[owner.Lock, owner.Listener]:
+    """The lock and socket of a data folder; an owner that a bridge started makes way. Raises BusyFolder."""
+    import time
+
+    deadline = time.monotonic() + 15
+    asked: set[int] = set()
+    while True:
+        held = owner.lock(str(data_dir), "serve")
+        if held is not None:
+            return held, owner.bind_socket(str(data_dir))
+        kind, pid = holder(data_dir)
+        if kind == "auto" and pid not in asked and pid > 1:
+            asked.add(pid)
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+        elif kind not in ("auto", "") or time.monotonic() > deadline:
+            raise BusyFolder(f"another daimon-mcp (process {pid}) has this data folder: {data_dir}")
+        time.sleep(0.02)
+
+
+def run_alone(settings: Settings, *, api_key: str | None) -> None:
+    """Serve one MCP session on stdio in this very process, listeners and all. Raises STARTUP_ERRORS, BusyFolder."""
+    held = owner.lock(str(settings.data_dir), "alone")
+    if held is None:
+        _, pid = holder(settings.data_dir)
+        raise BusyFolder(
+            f"another daimon-mcp (process {pid}) has this data folder; leave --alone away to share it: "
+            f"{settings.data_dir}"
+        )
+    try:
+        run_loop(_alone(settings, api_key))
+    finally:
+        held.release()
+
+
+async def _alone(settings: Settings, api_key: str | None) -> None:
+    import anyio
+
+    from daimon_mcp.faces.mcp.server import Session, session
+    from daimon_mcp.faces.mcp.streams import message_streams, stdio_streams
+
+    async with app.opened(settings) as operations:
+        running = app.App(settings, operations)
+        bound = running.bind_http(strict=False)
+        actor = await operations.credentials.authenticate(api_key) if api_key else None
+        session.set(Session(actor, settings.mcp.read_only))
+        async with anyio.create_task_group() as tasks, stdio_streams() as (reader, writer):
+            tasks.start_soon(_listen, running, tasks, bound)
+            async with message_streams(reader, writer) as (read_stream, write_stream):
+                await running.mcp_server().run_session(read_stream, write_stream)
+            tasks.cancel_scope.cancel()
+
+
+async def _listen(running: app.App, tasks: Any, bound: Any) -> None:
+    await running.run_listeners(tasks, bound, strict=False)

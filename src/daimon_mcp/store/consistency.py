@@ -1,0 +1,101 @@
+"""What must always be true of a store. Run after every test and by `doctor`."""
+
+from __future__ import annotations
+
+from daimon_mcp.store.database import Database
+
+# Each query names what is wrong: any row it returns is a finding.
+_CHECKS: tuple[tuple[str, str], ...] = (
+    (
+        "inbox counters differ from its messages",
+        """SELECT i.id FROM inboxes i LEFT JOIN messages m ON m.inbox_no = i.no AND m.deleted_at IS NULL
+           GROUP BY i.no HAVING i.message_count <> count(m.seq)
+           OR i.unread_count <> coalesce(sum(CASE WHEN m.seen = 0 THEN 1 ELSE 0 END), 0)""",
+    ),
+    (
+        "mailbox counters differ from its messages",
+        """SELECT b.no FROM mailboxes b LEFT JOIN messages m ON m.mailbox_no = b.no AND m.deleted_at IS NULL
+           GROUP BY b.no HAVING b.total <> count(m.seq)
+           OR b.unseen <> coalesce(sum(CASE WHEN m.seen = 0 THEN 1 ELSE 0 END), 0)""",
+    ),
+    (
+        "thread counters differ from its messages",
+        """SELECT t.id FROM threads t LEFT JOIN messages m ON m.thread_seq = t.seq AND m.deleted_at IS NULL
+           GROUP BY t.seq HAVING t.message_count <> count(m.seq)
+           OR t.unread_count <> coalesce(sum(CASE WHEN m.seen = 0 THEN 1 ELSE 0 END), 0)""",
+    ),
+    (
+        "a UID is not below UIDNEXT, or a MODSEQ is above the mailbox's highest",
+        """SELECT m.id FROM messages m JOIN mailboxes b ON b.no = m.mailbox_no
+           WHERE m.uid >= b.uidnext OR m.modseq > b.highestmodseq OR b.inbox_no <> m.inbox_no""",
+    ),
+    (
+        "a UID is both in use and expunged",
+        """SELECT m.id FROM messages m JOIN expunged e ON e.mailbox_no = m.mailbox_no AND e.uid = m.uid
+           WHERE m.deleted_at IS NULL""",
+    ),
+    (
+        "a message has no body row, no blob, or another size than its blob",
+        """SELECT m.id FROM messages m LEFT JOIN bodies b ON b.seq = m.seq LEFT JOIN blobs x ON x.hash = m.blob_hash
+           WHERE b.seq IS NULL OR x.hash IS NULL OR x.size <> m.size""",
+    ),
+    (
+        "a message's number does not belong to its inbox",
+        """SELECT m.id FROM messages m JOIN inboxes i ON i.no = m.inbox_no
+           WHERE m.seq < i.no * 1099511627776 OR m.seq >= i.no * 1099511627776 + i.next_n""",
+    ),
+    (
+        "a message and its thread are in different inboxes",
+        "SELECT m.id FROM messages m JOIN threads t ON t.seq = m.thread_seq WHERE t.inbox_no <> m.inbox_no",
+    ),
+    (
+        "a delivery has no queue row, or a queue row no message or another number of recipients",
+        """SELECT d.id FROM deliveries d LEFT JOIN queue q ON q.no = d.queue_no WHERE q.no IS NULL
+           UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q LEFT JOIN messages m ON m.seq = q.message_seq
+           WHERE m.seq IS NULL OR m.deleted_at IS NOT NULL
+           UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q JOIN deliveries d ON d.queue_no = q.no
+           GROUP BY q.no, q.recipients HAVING count(d.no) <> q.recipients""",
+    ),
+    (
+        "a message waits without a queue row, or is queued without a recipient that is",
+        """SELECT m.id FROM messages m LEFT JOIN queue q ON q.message_seq = m.seq
+           WHERE m.deleted_at IS NULL AND m.direction = 'outbound' AND q.no IS NULL
+           UNION ALL SELECT m.id FROM messages m JOIN queue q ON q.message_seq = m.seq
+           WHERE m.status = 'queued' AND NOT EXISTS
+           (SELECT 1 FROM deliveries d WHERE d.queue_no = q.no AND d.state = 'queued')
+           UNION ALL SELECT m.id FROM messages m JOIN queue q ON q.message_seq = m.seq
+           WHERE (m.status = 'scheduled' AND q.state <> 'scheduled')
+           OR (m.status = 'pending_upgrade' AND q.state <> 'waiting')""",
+    ),
+    (
+        "sends counted differ from the queue",
+        """SELECT u.account_no || ' ' || u.period FROM usages u WHERE u.used < 0 OR u.used <>
+           (SELECT coalesce(sum(q.recipients), 0) FROM queue q
+            WHERE q.account_no = u.account_no AND (q.counted_day = u.period OR q.counted_month = u.period))""",
+    ),
+    (
+        "an idempotency row points nowhere",
+        """SELECT i.client_id FROM idempotency i LEFT JOIN messages m ON m.id = i.object_id WHERE m.seq IS NULL""",
+    ),
+    (
+        "labels for finding differ from labels for showing",
+        """SELECT m.id FROM messages m LEFT JOIN labels l ON l.seq = m.seq
+           GROUP BY m.seq HAVING (m.labels_json = '[]') <> (count(l.label) = 0)""",
+    ),
+    (
+        "two live inboxes have one address",
+        "SELECT address FROM inboxes WHERE deleted_at IS NULL GROUP BY address HAVING count(*) > 1",
+    ),
+)  # fmt: skip
+
+
+async def findings(database: Database, *, deep: bool = False) -> list[str]:
+    """One line for everything that is wrong; empty when all is well. `deep` also reads every page of the file."""
+    found: list[str] = []
+    for what, query in _CHECKS:
+        rows = await database.fetch(query)
+        found += [f"{what}: {row[0]}" for row in rows[:5]]
+    found += [f"broken reference in {row[0]}" for row in await database.fetch("PRAGMA foreign_key_check")]
+    check = "integrity_check" if deep else "quick_check"
+    found += [str(row[0]) for row in await database.fetch(f"PRAGMA {check}") if row[0] != "ok"]
+    return found

@@ -1,0 +1,173 @@
+"""The inbound listener on a free port, in front of a core that keeps mail in a list."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+import anyio.abc
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from daimon_mcp.domain.clock import SECOND
+from daimon_mcp.domain.envelopes import Envelope, Peer
+from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.faces.smtp.inbound import InboundLimits, serve_inbound
+
+HOSTNAME = "mx.example"
+CORE_SECRET = "/srv/daimon/store.db is locked"
+
+
+class FakeClock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self._now = 1_795_251_600 * SECOND
+
+    def now(self) -> int:
+        """Epoch µs."""
+        return self._now
+
+    def seconds_until(self, due: int) -> float:
+        """As the clock is now."""
+        return max(0.0, (due - self._now) / SECOND)
+
+    def move(self, seconds: float) -> None:
+        """Later by that much."""
+        self._now += int(seconds * SECOND)
+
+
+@dataclass
+class MemoryCore:
+    """Takes mail for ada, bob, postmaster and `agent` with any digits at mx.example; others of its people are trouble.
+
+    Set `gate` to hold `receive` up; it sets `entered` when it is there.
+    """
+
+    messages: list[tuple[Envelope, Peer, bytes]] = field(default_factory=list[tuple[Envelope, Peer, bytes]])
+    asked: list[str] = field(default_factory=list[str])
+    gate: anyio.Event | None = None
+    entered: anyio.Event = field(default_factory=anyio.Event)
+
+    async def check_recipient(self, address: str) -> None:
+        """Who is here."""
+        self.asked.append(address)
+        local, _, domain = address.lower().rpartition("@")
+        match local or domain, domain:
+            case "postmaster", _:
+                return
+            case _, other if other != HOSTNAME:
+                raise Refused(RefusalCode.RECIPIENT_REFUSED, reason="RELAY_DENIED")
+            case "bug", _:
+                raise RuntimeError(CORE_SECRET)
+            case "full", _:
+                raise Refused(RefusalCode.STORE_UNAVAILABLE)
+            case "ada" | "bob" | "bug-later" | "full-later" | "loop" | '"ada lovelace"' | "åda", _:
+                return
+            case name, _ if name.startswith("agent") and name[5:].isdigit():
+                return
+            case _:
+                raise Refused(RefusalCode.INBOX_NOT_FOUND)
+
+    async def receive(self, envelope: Envelope, peer: Peer, content: bytes) -> Sequence[str]:
+        """Keep it."""
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        for trouble, error in (
+            ("bug-later", RuntimeError(CORE_SECRET)),
+            ("full-later", Refused(RefusalCode.STORE_UNAVAILABLE)),
+            ("loop", Refused(RefusalCode.RECIPIENT_REFUSED, reason="MAIL_LOOP")),
+        ):
+            if f"{trouble}@{HOSTNAME}" in envelope.rcpt_to:
+                raise error
+        self.messages.append((envelope, peer, content))
+        return [f"msg_{len(self.messages)}"]
+
+
+@dataclass
+class Inbound:
+    """A running listener. `stop` begins its end, which the block around it then waits for."""
+
+    core: MemoryCore
+    clock: FakeClock
+    host: str
+    port: int
+    stop: anyio.CancelScope
+
+
+@asynccontextmanager
+async def serving(
+    limits: InboundLimits | None = None, *, starttls: ssl.SSLContext | None = None
+) -> AsyncGenerator[Inbound]:
+    """Run the listener, with the default limits if not told otherwise."""
+    core, clock = MemoryCore(), FakeClock()
+    serve = partial(
+        serve_inbound,
+        host="127.0.0.1",
+        port=0,
+        hostname=HOSTNAME,
+        receiving=core,
+        limits=limits or InboundLimits(),
+        clock=clock,
+        starttls=starttls,
+    )
+    async with anyio.create_task_group() as tasks:
+        host, port = await tasks.start(serve)
+        yield Inbound(core, clock, host, port, tasks.cancel_scope)
+        tasks.cancel_scope.cancel()
+
+
+class Client:
+    """Bytes to a server and reply lines from it, for what no mail library would send."""
+
+    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+        self.stream = stream
+        self._replies = BufferedByteReceiveStream(stream)
+
+    async def send(self, data: bytes) -> None:
+        """As it is."""
+        await self.stream.send(data)
+
+    async def reply(self) -> str:
+        """The last line of the next reply; "" when the server has hung up."""
+        while True:
+            try:
+                with anyio.fail_after(5):
+                    line = (await self._replies.receive_until(b"\r\n", 65_536)).decode()
+            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+                return ""
+            if line[3:4] != "-":
+                return line
+
+    async def say(self, *lines: str) -> str:
+        """Send each line when the one before it is answered; the last reply."""
+        reply = ""
+        for line in lines:
+            await self.send(line.encode() + b"\r\n")
+            reply = await self.reply()
+        return reply
+
+    async def until_closed(self) -> None:
+        """Read to the end of the connection, whatever comes."""
+        with anyio.fail_after(5), contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            while True:
+                await self.stream.receive()
+
+    async def to_content(self, recipient: str = "ada@mx.example") -> None:
+        """All that comes before content."""
+        assert await self.say("EHLO c.example", "MAIL FROM:<c@c.example>", f"RCPT TO:<{recipient}>") == "250 2.1.5 Ok"
+        assert (await self.say("DATA")).startswith("354 ")
+
+
+@asynccontextmanager
+async def client_of(inbound: Inbound) -> AsyncGenerator[Client]:
+    """A connection whose greeting has been read."""
+    async with await anyio.connect_tcp(inbound.host, inbound.port) as stream:
+        client = Client(stream)
+        assert await client.reply() == "220 mx.example ESMTP"
+        yield client

@@ -1,0 +1,47 @@
+"""Ten megabytes of one trick are read in seconds: nothing in reading is worse than linear."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from daimon_mcp.mail.parse import parse
+
+_SIZE = 10_000_000
+_REPLY = b"In-Reply-To: <a@b>\r\n\r\n"
+_HTML = b"Content-Type: text/html\r\n\r\n"
+_MULTIPART = b'Content-Type: multipart/mixed; boundary="a"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "trick"),
+    [
+        pytest.param(b"\r\n", b"a", id="one line"),
+        pytest.param(_REPLY, b"On a b ", id="attribution without end"),
+        pytest.param(_REPLY, b">\n", id="quote marks"),
+        pytest.param(_REPLY, b"\n", id="blank lines"),
+        pytest.param(_MULTIPART, b"\n--a", id="parts"),
+        pytest.param(_MULTIPART, b"\n--x", id="delimiters of nobody"),
+        pytest.param(b"", b'Content-Type: multipart/mixed; boundary="a"\r\n\r\n--a\r\n', id="nested multiparts"),
+        pytest.param(b"", b"Content-Type: message/rfc822\r\n\r\n", id="nested messages"),
+        pytest.param(b"Subject: ", b"=?a?q?b?= ", id="encoded words"),
+        pytest.param(b"To: ", b'"\\"', id="quotes left open"),
+        pytest.param(b"To: ", b"(", id="comments left open"),
+        pytest.param(b"To: ", b"a@b,", id="addresses"),
+        pytest.param(b"Content-Type: text/plain", b"; a=b", id="parameters"),
+        pytest.param(_HTML, b"<", id="angle brackets"),
+        pytest.param(_HTML, b"<a ", id="tags left open"),
+        pytest.param(_HTML, b'<a x="', id="attributes left open"),
+        pytest.param(_HTML, b"<!--", id="comments in html"),
+        pytest.param(_HTML, b"<b></i>", id="end tags of nothing"),
+        pytest.param(b"Content-Transfer-Encoding: base64\r\n\r\n", b"A=", id="padding"),
+        pytest.param(b"\r\n", b"begin 644 a\n", id="uuencode without end"),
+    ],
+)
+def test_reading_is_linear(head: bytes, trick: bytes) -> None:
+    content = head + trick * (_SIZE // len(trick))
+    started = time.process_time()
+    parse(content)
+    # About a second at most where it was measured; a quadratic reader takes hours. The slack is for a slow machine.
+    assert time.process_time() - started < 15
