@@ -68,7 +68,12 @@ def test_reply_of_outlook_in_html_alone(mail: Mail) -> None:
     assert "What would it cost for 40 people?" in message.text
     assert "MsoNormal" not in message.text
     [quote] = message.attachments
-    assert (quote.part, quote.filename, quote.content_type, quote.size) == ("2", "Quote £840.pdf", "application/pdf", 16)
+    assert (quote.part, quote.filename, quote.content_type, quote.size) == (
+        "2",
+        "Quote £840.pdf",
+        "application/pdf",
+        16,
+    )
 
 
 def test_apple_mail_puts_text_between_pictures(mail: Mail) -> None:
@@ -178,8 +183,8 @@ def test_uuencoded_file_leaves_the_text(mail: Mail) -> None:
     assert message.text.endswith("Regards")
     [notes] = message.attachments
     assert (notes.part, notes.filename) == ("1/uu1", "notes.txt")
-    assert extract_attachment(content, "1/uu1").startswith(b"Hello binary")
-    assert decode_uuencode(content[notes.offset : notes.offset + notes.length])[0].startswith(b"Hello binary")
+    assert extract_attachment(content, "1/uu1") == b"Hello, binary!\n"
+    assert decode_uuencode(content[notes.offset : notes.offset + notes.length])[0] == b"Hello, binary!\n"
 
 
 def test_no_headers_at_all(mail: Mail) -> None:
@@ -286,8 +291,8 @@ def test_extract_attachment_without_such_a_part(mail: Mail) -> None:
 
 def test_every_message_of_the_corpus_is_consistent(corpus: dict[str, bytes]) -> None:
     for content in corpus.values():
-        _consistent(content, parse(content))
-        _consistent(content, parse(content.replace(b"\r\n", b"\n")))
+        for variant in (content, content.replace(b"\r\n", b"\n"), content[: len(content) // 2]):
+            _consistent(variant, parse(variant))
 
 
 @given(st.binary(max_size=2000))
@@ -310,7 +315,7 @@ _FRAGMENTS = st.sampled_from(
         b"Content-Transfer-Encoding: x-uuencode\r\n",
         b"Content-Transfer-Encoding: quoted-printable\r\n",
         b"Content-Disposition: attachment; filename*0*=x''%ff; filename*1=\"..\"\r\n",
-        b"To: g: a@b, \"c\\\" <@r:d@e>;, (x\r\n",
+        b'To: g: a@b, "c\\" <@r:d@e>;, (x\r\n',
         b"Subject: =?utf-16?b?2AA=?= =?zip?q?=00?=\r\n",
         b"Date: Mon, 99 Foo 99999 99:99:99 +9999\r\n",
         b"In-Reply-To: <\r\n <a b@c>\r\n",
@@ -332,7 +337,9 @@ def test_any_mix_of_mail_syntax(content: bytes) -> None:
 
 @given(
     st.sampled_from(_MESSAGES),
-    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 60), _FRAGMENTS | st.binary(max_size=20)), min_size=1, max_size=6),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 60), _FRAGMENTS | st.binary(max_size=20)), min_size=1, max_size=6
+    ),
 )
 @settings(max_examples=300, deadline=None)
 def test_mutated_mail(content: bytes, cuts: list[tuple[float, int, bytes]]) -> None:

@@ -222,6 +222,16 @@ def test_alone_on_pipes() -> None:
     check_alone(answers + rest, complaints)
 
 
+def two_lines(connection: socket.socket) -> bytes:
+    connection.settimeout(20)
+    got = b""
+    while got.count(b"\n") < 2:
+        data = connection.recv(1 << 16)
+        assert data, got
+        got += data
+    return got
+
+
 def test_alone_on_one_socket_that_stays_as_it_was() -> None:
     ours, theirs = socket.socketpair()
     with (
@@ -231,11 +241,8 @@ def test_alone_on_one_socket_that_stays_as_it_was() -> None:
             [sys.executable, ALONE], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE
         ) as alone,
     ):
-        ours.settimeout(20)
         ours.sendall(CALLS)
-        answers = b""
-        while answers.count(b"\n") < 2:
-            answers += ours.recv(1 << 16)
+        answers = two_lines(ours)
         ours.shutdown(socket.SHUT_WR)
         _, complaints = alone.communicate(timeout=20)
         answers += ours.recv(1 << 16)
@@ -256,11 +263,8 @@ def test_alone_on_a_socket_each_way() -> None:
     ):
         their_in.close()
         their_out.close()
-        our_out.settimeout(20)
         our_in.sendall(CALLS)
-        answers = b""
-        while answers.count(b"\n") < 2:
-            answers += our_out.recv(1 << 16)
+        answers = two_lines(our_out)
         our_in.shutdown(socket.SHUT_WR)
         _, complaints = alone.communicate(timeout=20)
         answers += our_out.recv(1 << 16)

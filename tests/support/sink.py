@@ -5,8 +5,9 @@
         sink.drop("content", store=True)  # takes the message, and is gone before it says so
         gate = sink.hold("DATA")
 
-Steps are `connect`, the commands `EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT`, and `content`: what has come
-after DATA, up to and with the final dot. Rules are used in the order they were given, each `times` times.
+Steps are `connect`, the commands `EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT`, `reading`, where 354 has been
+sent and nothing read, which is not answered, and `content`, where all has come up to and with the final dot. Rules are
+used in the order they were given, each `times` times.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ class Sink:
         self._rules: list[_Rule] = []
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._heard = asyncio.Event()
 
     def answer(self, step: str, reply: str, *, match: str = "", times: int | None = None) -> None:
         """Answer `step` with `reply` (lines by CRLF) where the command holds `match`; a 421 closes."""
@@ -131,7 +133,14 @@ class Sink:
     def drop_all(self) -> None:
         """Close every connection now."""
         for writer in self._open.values():
-            writer.close()
+            writer.transport.abort()
+
+    async def heard(self, command: str) -> None:
+        """Return once a client has said `command`."""
+        async with asyncio.timeout(5):
+            while command not in self.commands:
+                self._heard.clear()
+                await self._heard.wait()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls, limit=2**26)
@@ -172,6 +181,7 @@ class Sink:
     async def _command(self, session: _Session, line: str) -> None:
         verb, _, argument = line.partition(" ")
         self.commands.append(line)
+        self._heard.set()
         match verb.upper():
             case "EHLO":
                 offers = [*self._extensions]
@@ -210,16 +220,17 @@ class Sink:
                 await self._write(session, "500 5.5.1 What?")
 
     async def _content(self, session: _Session) -> None:
-        wire = b""
+        session.writer.transport.pause_reading()
+        await self._reply(session, "reading", "", "")
+        session.writer.transport.resume_reading()
         lines: list[bytes] = []
         while (line := await session.reader.readuntil(b"\r\n")) != b".\r\n":
             lines.append(line)
-        wire = b"".join(lines)
         stored = Stored(
             session.mail_from or "",
             session.recipients,
             session.options,
-            wire,
+            b"".join(lines),
             session.number,
             session.tls,
             session.username,
@@ -253,14 +264,15 @@ class Sink:
                 raise _Gone
             reply = rule.reply
             break
-        yes = reply[0] in "23"
+        yes = reply.startswith(("2", "3"))
         if yes and stored is not None:
             self.messages.append(stored)
-        await self._write(session, reply)
+        if reply:
+            await self._write(session, reply)
         return yes
 
     async def _write(self, session: _Session, reply: str) -> None:
-        session.writer.write(reply.encode() + b"\r\n")
+        session.writer.write(reply.encode("utf-8", "surrogateescape") + b"\r\n")
         await session.writer.drain()
         if reply.startswith("421"):
             raise _Gone

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from daimon_mcp import __version__
-from daimon_mcp.faces import web
 from daimon_mcp.faces.bearer import Bearer, KnownHosts
 from daimon_mcp.faces.mcp.server import MailServer
+from daimon_mcp.faces.web.upgrade import routes as operator_pages
 from daimon_mcp.operations import Operations
 
 _MCP_PATHS = ("/mcp", "/sse", "/messages")
@@ -43,7 +43,7 @@ def build_http_app(
     return Starlette(
         routes=[
             Route("/healthz", healthz),
-            *web.routes(operations),
+            *operator_pages(operations),
             *streamable.routes,
             *sse.routes,
         ],

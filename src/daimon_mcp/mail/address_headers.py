@@ -164,6 +164,8 @@ def read_addresses(raw: bytes | None) -> tuple[Address, ...]:
         if host is None or not mailbox:
             continue
         local = clean_line(mailbox)
+        if not local:
+            continue
         if not host:
             email = local
         else:

@@ -10,13 +10,14 @@ import idna
 from email_validator import EmailNotValidError, validate_email
 
 from daimon_mcp.mail.encode import encoded_words
-from daimon_mcp.mail.sanitize import clean_line
+from daimon_mcp.mail.sanitize import clean_line, clean_text
 
 _PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+\Z")
 _LOCAL = re.compile(r'(?:[^\s@<>()\[\]\\,;:"\x00-\x1f\x7f-\x9f]+|"(?:[^"\\\x00-\x1f\x7f-\x9f]|\\[ -~])*")\Z')
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Za-z.:-]+\])\Z")
 # RFC 6761 and RFC 6762 names: used on one machine and in tests, and there they work.
 _LOCAL_NAMES = frozenset({"localhost", "test", "example", "local"})
+_FIELD = len("Reply-To: ")  # the longest that may stand before the first name
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -41,7 +42,7 @@ class Address:
         if not name:
             return email
         if not name.isascii() or "=?" in name or len(name) > 200:
-            return f"{encoded_words(name)} <{email}>"
+            return f"{encoded_words(name, _FIELD)} <{email}>"
         if _PHRASE.match(name):
             return f"{name} <{email}>"
         escaped = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -49,9 +50,10 @@ class Address:
 
 
 def header_email(email: str) -> str:
-    """`email` normalised and checked for use in a header or a path. Raises BadAddress."""
+    """`email` normalised and checked for use in a header or a path. Raises BadAddress, for what cannot be seen too."""
     local, at, domain = normalise(email).rpartition("@")
-    if not at or len(local) > 320 or len(domain) > 253 or not is_local_part(local) or not _DOMAIN.match(domain):
+    plausible = at and len(local) <= 320 and len(domain) <= 253 and clean_text(local) == local
+    if not plausible or not is_local_part(local) or not _DOMAIN.match(domain):
         raise BadAddress(f"{shown(email)} is not an email address")
     return f"{local}@{domain}"
 

@@ -26,10 +26,10 @@ def _q(octets: bytes) -> str:
     return "".join(chr(octet) if octet in _Q_LITERAL else "_" if octet == 32 else f"={octet:02X}" for octet in octets)
 
 
-def encoded_words(text: str) -> str:
+def encoded_words(text: str, taken: int = 1) -> str:
     """`text` as encoded words in UTF-8 of at most 75 characters, separated by single spaces.
 
-    Q for mostly ASCII, else B.
+    Q for mostly ASCII, else B. `taken` characters stand before the first one: a line with such words has at most 76.
     No character is split between words. Q uses only what is allowed in a phrase (RFC 2047 §5 (3)).
     """
     clusters = [cluster.encode("utf-8", "replace") for cluster in _clusters(text)]
@@ -47,7 +47,7 @@ def encoded_words(text: str) -> str:
         words.append(f"=?utf-8?{'q' if quoted else 'b'}?{payload}?=")
 
     for cluster in clusters:
-        if current and size(current + cluster) > room:
+        if current and size(current + cluster) > (room if words else room + 1 - taken):
             close()
             current = b""
         current += cluster
@@ -77,4 +77,4 @@ def unstructured(name: str, value: str) -> str:
     text = " ".join("".join(" " if unicodedata.category(c) in {"Cc", "Zl", "Zp"} else c for c in value).split())
     text = "".join("\ufffd" if unicodedata.category(c) == "Cs" else c for c in text)
     plain = text.isascii() and "=?" not in text and all(len(word) <= 900 for word in text.split(" "))
-    return fold(name, text if plain else encoded_words(text))
+    return fold(name, text if plain else encoded_words(text, len(name) + 2))

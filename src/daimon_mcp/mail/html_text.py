@@ -148,6 +148,7 @@ class _Renderer:
         self._hidden = 0
         self._lines: list[str] = []
         self._line: list[str] = []
+        self._depth = 0  # of quotes around the last line
         self._gap = False  # a blank line is wanted before the next line
         self._links: list[Link] = []
         self._anchor: tuple[str, list[str]] | None = None
@@ -243,8 +244,9 @@ class _Renderer:
         depth = min(self._counts["blockquote"] + (closing == "blockquote"), 20)
         if text:
             if self._gap and self._lines:
-                self._lines.append((">" * depth).strip())
+                self._lines.append("> " * (min(depth, self._depth) - 1) + ">" if min(depth, self._depth) else "")
             self._gap = False
+            self._depth = depth
             self._lines.append(f"{'> ' * depth}{text}")
         elif keep_blank and self._lines:
             self._gap = True

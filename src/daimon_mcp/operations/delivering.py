@@ -100,13 +100,13 @@ class Delivering:
         row = await self._core.database.one(sql.deliveries_next)
         return row[0] if row else None
 
-    async def record(self, claimed: ClaimedMessage, results: Mapping[int, Attempt]) -> None:
+    async def record(self, message: ClaimedMessage, results: Mapping[int, Attempt]) -> None:
         """Put outcomes on record, and tell the sender's inbox of those that are final and bad (RFC 3464)."""
         core = self._core
         now = core.clock.now()
         states: dict[int, DeliveryState] = {}
         failures: list[Failure] = []
-        for delivery in claimed.deliveries:
+        for delivery in message.deliveries:
             attempt = results.get(delivery.no)
             if attempt is None:
                 continue
@@ -116,11 +116,11 @@ class Delivering:
             states[delivery.no] = state
             if state in (DeliveryState.BOUNCED, DeliveryState.FAILED, DeliveryState.UNKNOWN):
                 failures.append(_failure(delivery.recipient, state, attempt))
-        report = await self._report(claimed, failures, now) if failures and claimed.mail_from else None
+        report = await self._report(message, failures, now) if failures and message.mail_from else None
 
         def run(tx: Transaction) -> None:
             settled = False
-            for delivery in claimed.deliveries:
+            for delivery in message.deliveries:
                 if delivery.no not in states:
                     continue
                 state = states[delivery.no]
@@ -134,7 +134,7 @@ class Delivering:
                     now=now,
                 )
             if settled:
-                self._settled(tx, claimed.queue_no, report, now)
+                self._settled(tx, message.queue_no, report, now)
 
         await core.database.write(run)
 

@@ -52,7 +52,7 @@ class DraftContent(Composition):
 
 
 class CreateDraft(DraftContent):
-    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
+    inbox: Annotated[Id | None, Field(description="id or address")] = None
     reply_to_message: Annotated[Id | None, Field(description="msg_ id to answer")] = None
     reply_all: bool = False
     forward_of: Annotated[Id | None, Field(description="msg_ id to forward")] = None
@@ -60,7 +60,7 @@ class CreateDraft(DraftContent):
 
 
 class ListDrafts(Request):
-    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
+    inbox: Annotated[Id | None, Field(description="id or address")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: str | None = None
 

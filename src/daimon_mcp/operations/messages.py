@@ -35,7 +35,7 @@ _SYSTEM = {
 
 
 class ListMessages(Request):
-    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
+    inbox: Annotated[Id | None, Field(description="id or address")] = None
     label: Annotated[str | None, Field(max_length=64, description="inbox, sent, scheduled, unread or your own")] = None
     thread_id: Id | None = None
     unread: Annotated[bool | None, Field(description="true: only unread")] = None
@@ -56,7 +56,7 @@ class GetMessage(Request):
 
 
 class WaitForMessage(Request):
-    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
+    inbox: Annotated[Id | None, Field(description="id or address")] = None
     from_: Annotated[
         str | None, Field(alias="from", max_length=320, description="Part of the sender's address or name")
     ] = None
@@ -69,7 +69,7 @@ class WaitForMessage(Request):
 
 class SearchMessages(Request):
     query: Annotated[str, Field(min_length=1, max_length=200, description="Words; all must occur")]
-    inbox: Annotated[Id | None, Field(description="id or address; needed if you have several")] = None
+    inbox: Annotated[Id | None, Field(description="id or address")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: str | None = None
 

@@ -74,7 +74,7 @@ class Ready:
 def people(field: str, value: Any) -> tuple[Address, ...]:
     """Recipients in any of the accepted forms. Raises INVALID_REQUEST naming the field."""
     found: list[Address] = []
-    items = cast("list[str | dict[str, str | None]]", value) if isinstance(value, list) else [value]
+    items = cast("list[str | dict[str, str | None]]", value if isinstance(value, list) else [value])
     for item in items if value is not None else []:
         try:
             if isinstance(item, dict):

@@ -35,7 +35,7 @@ class ReplyToMessage(SendOptions):
     message_id: Annotated[Id, Field(description="msg_ id of the message to answer")]
     to: Annotated[People | None, Field(description="Instead of the sender")] = None
     reply_all: bool = False
-    quote: Annotated[bool, Field(description="Put the original below, as mail programs do")] = True
+    quote: Annotated[bool, Field(description="Put the original below")] = True
 
 
 class ForwardMessage(SendOptions):

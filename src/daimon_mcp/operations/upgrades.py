@@ -33,7 +33,6 @@ from daimon_mcp.store.messages import LAST_SEQ
 
 _TRIES, _TRIES_WINDOW = 5, 15 * MINUTE
 _MOST_CONTEXT = 4000
-_ADDRESSES_SHOWN = 3
 
 
 class CreateUpgradeLink(Request):
@@ -59,8 +58,8 @@ class WaitForUpgrade(Request):
 class Opened:
     """What the operator's page shows.
 
-    `addresses` are the account's newest inboxes, `inboxes` says how many it has; `waiting` is how many of its messages
-    are parked, and leave when the tier allows it.
+    `address` is the account's newest inbox, if it has one, and `inboxes` how many it has; `waiting` is how many of its
+    messages are parked, and leave when the tier allows it.
     """
 
     approval: StoredApproval
@@ -68,7 +67,7 @@ class Opened:
     now: int
     current: Limits
     target: Limits | None
-    addresses: tuple[str, ...]
+    address: str | None
     inboxes: int
     waiting: int
 
@@ -296,9 +295,7 @@ class Upgrades:
         core = self._core
         approval = await self._of_link(token)
         no, limits = approval.account_no, core.policy.limits
-        newest = await core.database.all(
-            sql.inboxes_page, account_no=no, before=LAST_SEQ, only_inbox=0, limit=_ADDRESSES_SHOWN
-        )
+        newest = await core.database.one(sql.inboxes_page, account_no=no, before=LAST_SEQ, only_inbox=0, limit=1)
         counted = await core.database.one(sql.inboxes_count, account_no=no, only_inbox=0)
         return Opened(
             approval,
@@ -306,7 +303,7 @@ class Upgrades:
             core.clock.now(),
             limits[Tier(approval.tier)],
             limits[Tier(approval.target_tier)] if approval.target_tier else None,
-            tuple(inboxes.inbox_of(row).address for row in newest),
+            inboxes.inbox_of(newest).address if newest else None,
             int(counted[0]) if counted else 0,
             len(await core.database.all(sql.queue_waiting, account_no=no)),
         )

@@ -1,0 +1,286 @@
+"""The command line. Each command is a few lines around an operation; the words people read are here and in prompts/."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daimon_mcp import __version__
+
+app = typer.Typer(
+    name="daimon-mcp",
+    help="A mail server for AI agents that speaks MCP. Without a command: the stdio server.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+operator = typer.Typer(
+    help="What only the operator may do: approve, decline, passcode, accounts.", no_args_is_help=True
+)
+keys = typer.Typer(help="API keys for agents that connect over HTTP.", no_args_is_help=True)
+app.add_typer(operator, name="operator")
+app.add_typer(keys, name="keys")
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folder.", show_default=False)]
+Config = Annotated[Path | None, typer.Option("--config", help="Path of config.toml.", show_default=False)]
+
+
+def say(text: str = "") -> None:
+    """Print for people."""
+    sys.stdout.write(text + "\n")
+
+
+def fail(text: str, code: int = 1) -> typer.Exit:
+    """Say what is wrong on stderr; to be raised."""
+    sys.stderr.write(f"daimon-mcp: {text}\n")
+    return typer.Exit(code)
+
+
+def settings_of(data_dir: Path | None, config: Path | None) -> Any:
+    """The configuration, or exit with what is wrong with it."""
+    from daimon_mcp.settings import SettingsError, load
+
+    try:
+        return load(config=config, data_dir=data_dir)
+    except SettingsError as error:
+        raise fail(str(error), 2) from None
+
+
+def _ask(data_dir: Path | None, config: Path | None, method: str, **params: Any) -> Any:
+    from daimon_mcp.faces.cli.client import CommandFailed, ask
+    from daimon_mcp.runner import STARTUP_ERRORS
+
+    try:
+        return ask(settings_of(data_dir, config), method, **params)
+    except (CommandFailed, *STARTUP_ERRORS) as error:
+        raise fail(str(error)) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"daimon-mcp {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+    profile: Annotated[str | None, typer.Option(help="Tools of the stdio server: core or full.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Only tools that change nothing.")] = False,
+    alone: Annotated[bool, typer.Option("--alone", help="Everything in this process, no second one.")] = False,
+) -> None:
+    """Without a command: the stdio server an MCP client starts (see `daimon-mcp serve` for everything else)."""
+    if context.invoked_subcommand is None:
+        raise fail("the options of the stdio server are --data-dir, --config, --profile, --read-only and --alone", 2)
+
+
+@app.command()
+def serve(data_dir: DataDir = None, config: Config = None) -> None:
+    """Run everything in the foreground: MCP over HTTP and SSE, inbound SMTP, the relay, the operator's page."""
+    from daimon_mcp.faces.cli.serve import run
+    from daimon_mcp.runner import STARTUP_ERRORS, BusyFolder, configured
+
+    settings = settings_of(data_dir, config)
+    configured(settings)
+    try:
+        run(settings)
+    except BaseExceptionGroup as group:
+        errors = group.subgroup(lambda error: isinstance(error, STARTUP_ERRORS))
+        if errors is None:
+            raise
+        raise fail(_first(errors)) from None
+    except (*STARTUP_ERRORS, BusyFolder) as error:
+        raise fail(_explained(error)) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else _explained(inner)
+
+
+def _explained(error: BaseException) -> str:
+    import errno
+
+    if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+        return (
+            f"{error.strerror}: a port cannot be used; choose others in config.toml ([http] port, [smtp] inbound_port)"
+        )
+    return str(error)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder afterwards.")] = False,
+) -> None:
+    """Show the whole loop on one screen: real server, real sockets, nothing configured."""
+    from daimon_mcp.demo import run
+
+    raise typer.Exit(run(keep=keep))
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, config: Config = None) -> None:
+    """Check config, ports, relay and store, and say what to do."""
+    from daimon_mcp.doctor import examine
+
+    settings = settings_of(data_dir, config)
+    findings = examine(settings)
+    for finding in findings:
+        say(
+            f"{'ok  ' if finding.ok else 'BAD '} {finding.what}"
+            + (f"\n     {finding.advice}" if finding.advice else "")
+        )
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command("config")
+def show_config(
+    data_dir: DataDir = None,
+    config: Config = None,
+    example: Annotated[bool, typer.Option("--example", help="Print config.example.toml instead.")] = False,
+) -> None:
+    """Show the configuration in force, without secrets, and where it comes from."""
+    if example:
+        from daimon_mcp.settings import example_toml
+
+        sys.stdout.write(example_toml())
+        return
+    settings = settings_of(data_dir, config)
+    say(f"# data folder: {settings.data_dir}")
+    say(f"# file: {settings.config_file or 'none (defaults and environment)'}")
+    shown = settings.model_dump(mode="json", exclude={"data_dir", "config_file", "api_key"})
+    for section, options in shown.items():
+        _show_section(section, options)
+
+
+def _show_section(name: str, options: dict[str, Any]) -> None:
+    import json
+
+    say(f"\n[{name}]")
+    for key, value in options.items():
+        if not isinstance(value, dict):
+            say(f"{key} = {json.dumps(value)}" if value is not None else f"# {key} is not set")
+    for key, value in options.items():
+        if isinstance(value, dict):
+            _show_section(f"{name}.{key}", value)  # pyright: ignore[reportUnknownArgumentType]
+
+
+@operator.command("list")
+def operator_list(data_dir: DataDir = None, config: Config = None) -> None:
+    """What waits for your decision."""
+    waiting = _ask(data_dir, config, "operator.list")
+    if not waiting:
+        say("Nothing waits for a decision.")
+    for each in waiting:
+        what = f"{each['tier']} -> {each['target_tier']}" if each["kind"] == "upgrade" else "question"
+        say(f"{each['id']}  {what}  account {each['account']}  since {each['created_at']}")
+        if each["reason"]:
+            say(f"    the agent says: {printable(each['reason'])}")
+        if each["context"]:
+            say(f"    context: {printable(str(each['context']))}")
+
+
+@operator.command()
+def approve(
+    approval_id: str,
+    comment: Annotated[str, typer.Option(help="The agent reads it.")] = "",
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Approve a request."""
+    decided = _ask(data_dir, config, "operator.decide", id=approval_id, approve=True, comment=comment)
+    say(f"Approved {decided['id']}: account {decided['account']} is on {decided['tier']}.")
+
+
+@operator.command()
+def decline(
+    approval_id: str,
+    comment: Annotated[str, typer.Option(help="Why; the agent reads it.")] = "",
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Decline a request."""
+    decided = _ask(data_dir, config, "operator.decide", id=approval_id, approve=False, comment=comment)
+    say(f"Declined {decided['id']}.")
+
+
+@operator.command()
+def passcode(
+    own: Annotated[bool, typer.Option("--own", help="Type one yourself instead of having one made.")] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Make a new passcode for the approval page; the old one stops working."""
+    chosen = None
+    if own:
+        chosen = typer.prompt("New passcode", hide_input=True, confirmation_prompt=True)
+        if len(chosen) < 12:
+            raise fail("a passcode has at least 12 characters")
+    made = _ask(data_dir, config, "operator.passcode", passcode=chosen)["passcode"]
+    say("The passcode is set." if own else f"The new passcode, shown this once: {made}")
+
+
+@operator.command()
+def accounts(data_dir: DataDir = None, config: Config = None) -> None:
+    """The accounts on this server."""
+    for each in _ask(data_dir, config, "operator.accounts"):
+        say(f"{each['id']}  {each['tier']}  {each['status']}  {each['inboxes']} inboxes  since {each['created_at']}")
+
+
+@operator.command()
+def tier(account: str, tier: str, data_dir: DataDir = None, config: Config = None) -> None:
+    """Put an account on a tier (free, starter, pro, enterprise) without a request."""
+    changed = _ask(data_dir, config, "operator.tier", account=account, tier=tier)
+    say(f"Account {changed['account']} is on {changed['tier']}.")
+
+
+@keys.command("list")
+def keys_list(
+    account: Annotated[str | None, typer.Option(help="Account id; left out, this machine's own.")] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """The keys of an account, without the keys themselves."""
+    for each in _ask(data_dir, config, "keys.list", account=account)["keys"]:
+        scope = each["inbox"] or "account"
+        say(f"{each['id']}  {each['key']}  {each['status']}  {scope}  {printable(each['name'])}")
+
+
+@keys.command("create")
+def keys_create(
+    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    inbox: Annotated[str | None, typer.Option(help="Only for this inbox (id or address).")] = None,
+    account: Annotated[str | None, typer.Option(help="Account id; left out, this machine's own.")] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Make a key; it is shown this once."""
+    made = _ask(data_dir, config, "keys.create", name=name, inbox=inbox, account=account)
+    say(made["api_key"])
+    sys.stderr.write(f"Key {made['id']} of account {made['account']}; it is not shown again.\n")
+
+
+@keys.command("revoke")
+def keys_revoke(
+    key_id: str,
+    account: Annotated[str | None, typer.Option(help="Account id; left out, this machine's own.")] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """End a key at once."""
+    revoked = _ask(data_dir, config, "keys.revoke", id=key_id, account=account)
+    say(f"Revoked {revoked['id']}.")
+
+
+def printable(text: str) -> str:
+    """An agent's words on a terminal: no control characters, so that they cannot move the cursor or forge lines."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -147,7 +147,7 @@ async def stdio_streams() -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.
     with _diverted(0, lambda: os.open(os.devnull, os.O_RDONLY)) as wire_in, _diverted(1, lambda: os.dup(2)) as wire_out:
         if _is_socket(wire_in) and os.path.samestat(os.fstat(wire_in), os.fstat(wire_out)):
             reader, writer = await _open_socket(wire_in)  # one connection, as inetd hands it over
-            incoming: asyncio.BaseTransport = writer.transport
+            incoming: asyncio.BaseTransport | asyncio.StreamWriter = writer
         else:
             reader, incoming = await _open_reader(wire_in)
             writer = await _open_writer(wire_out)
@@ -193,10 +193,10 @@ async def _open_socket(fd: int) -> tuple[asyncio.StreamReader, asyncio.StreamWri
     return await asyncio.open_connection(sock=connection, limit=CHUNK)
 
 
-async def _open_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+async def _open_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport | asyncio.StreamWriter]:
+    """The reader, and what to close in the end; keep it, since a StreamWriter that is collected closes itself."""
     if _is_socket(fd):
-        reader, writer = await _open_socket(fd)
-        return reader, writer.transport
+        return await _open_socket(fd)
     reader = asyncio.StreamReader(limit=CHUNK)
     pipe = os.fdopen(os.dup(fd), "rb", buffering=0)
     if _is_pipe(fd):

@@ -33,7 +33,6 @@ MAX_LINE: Final = 2048  # octets of a command with its CRLF; RFC 5321 §4.5.3.1.
 LINE_FLOOD: Final = 65_536  # octets without a line end that make us hang up
 ROOM: Final = 65_536  # octets held before reading stops; also how far content may pass its limit before it is dropped
 TLS_SECONDS: Final = 15.0
-CLOSE_SECONDS: Final = 5.0  # for the last reply to leave, and for content under way at shutdown
 MAX_LOGGED: Final = 500  # characters of one line of a conversation
 
 _ENDS_A_GROUP: Final = frozenset({"EHLO", "HELO", "DATA", "STARTTLS"})
@@ -48,7 +47,8 @@ class InboundLimits:
 
     Messages in octets as RFC 1870 counts them; `max_connections_per_address` counts an IPv6 /64 as one address.
     A command must be complete within `command_seconds`, content within that plus one second for every
-    `data_bytes_per_second`; a session ends after `session_seconds`, and after `max_errors` replies of 5xx.
+    `data_bytes_per_second`; a session ends after `session_seconds`, and after `max_errors` replies of 5xx. When the
+    listener ends, content under way has `close_seconds` to be answered, and so has any last reply to leave.
     """
 
     max_connections: int = 100
@@ -59,6 +59,7 @@ class InboundLimits:
     command_seconds: float = 300.0
     data_bytes_per_second: int = 500
     max_errors: int = 50
+    close_seconds: float = 5.0
 
 
 class HangUp(Exception):
@@ -126,7 +127,8 @@ class Listener:
     async def close(self) -> None:
         """End all sessions: with 421, the idle ones at once, those with content under way when it is answered.
 
-        After 5 s the rest are cut off; what was not acknowledged stays with the peer. Never takes much longer.
+        After `close_seconds` the rest are cut off, so it never takes much longer; what was not acknowledged stays with
+        the peer.
         """
         self.closing = True
         if not self._connections:
@@ -134,7 +136,7 @@ class Listener:
         for connection in self._connections:
             connection.wake()
         if sessions := set(self._sessions):
-            _, late = await asyncio.wait(sessions, timeout=CLOSE_SECONDS)
+            _, late = await asyncio.wait(sessions, timeout=self.limits.close_seconds)
             for session in late:
                 session.cancel()
             if late:
@@ -318,7 +320,7 @@ class Connection(SMTP):
                 self._listener.starttls,
                 server_side=True,
                 ssl_handshake_timeout=TLS_SECONDS,
-                ssl_shutdown_timeout=CLOSE_SECONDS,
+                ssl_shutdown_timeout=self._limits.close_seconds,
             )
         except OSError as error:  # SSLError, time-out and reset are all of them
             log.info("TLS handshake with %s failed: %.200r", self.address, error)
@@ -471,7 +473,7 @@ class Connection(SMTP):
         self._buffer.clear()
         if self._wire is not None:
             self._wire.close()
-            self._abort_timer = self.loop.call_later(CLOSE_SECONDS, self.abort)
+            self._abort_timer = self.loop.call_later(self._limits.close_seconds, self.abort)
 
 
 def _plain_address(host: str) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +27,10 @@ from daimon_mcp.texts import Texts, render
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
 _FOLDER = Path(__file__).parent
+_BACKTICKS = re.compile("`([^`]+)`")
 _UNITS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
 
 
@@ -52,6 +55,7 @@ def _load() -> Look:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typed"] = _typed
     style = (_FOLDER / "static" / "page.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return Look(
@@ -128,15 +132,16 @@ class Pages:
             error=error,
         )
 
-    async def done(self, decided: StoredApproval, waiting: int) -> str:
-        """What a decision came to. `waiting` is how many messages were parked before it."""
+    async def done(self, opened: Opened, decided: StoredApproval) -> str:
+        """What a decision came to: the request as it was looked at, and as it is now."""
         approved = decided.state == "approved"
         return await self._render(
             "done",
             heading=self.say("done", "approved" if approved else "declined"),
             approved=approved,
             approval=decided,
-            waiting=waiting if approved and decided.kind == "upgrade" else 0,
+            opened=opened,
+            waiting=opened.waiting if approved and decided.kind == "upgrade" else 0,
             comment=clean_line(decided.comment or ""),
         )
 
@@ -145,10 +150,10 @@ class Pages:
         return await self._render("problem", heading=heading, message=message, next_step=next_step)
 
     def duration(self, microseconds: int) -> str:
-        """A length of time in words, in whole units of its largest, rounded down."""
+        """A length of time in words, to the nearest of the largest unit that it has one of."""
         for unit, name in _UNITS:
-            count = microseconds // unit
-            if count:
+            if microseconds >= unit:
+                count = (microseconds + unit // 2) // unit
                 return self.say("time", name) if count == 1 else self.say("time", f"{name}s", n=count)
         return self.say("time", "moment")
 
@@ -179,6 +184,13 @@ class Pages:
             Change("smtp", allowed(now.smtp), allowed(after.smtp)),
             Change("domains", number(now.domains), number(after.domains)),
         ]
+
+
+def _typed(text: str) -> Markup:
+    """One of our texts as HTML, with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped before
 
 
 def _details(context: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -102,7 +102,7 @@ class _Page:
             why = self._guide.refusal_message(refused, self._dialect)
             page = await self._pages.ask(opened, token=answer.token, comment=answer.comment, error=why)
             return await _html(page, 403)
-        return await _html(await self._pages.done(decided, opened.waiting))
+        return await _html(await self._pages.done(opened, decided))
 
     async def _not_accepted(self, refused: FormRefused) -> Response:
         say = self._pages.say

@@ -1,0 +1,127 @@
+"""`daimon-mcp doctor`: looks at everything a server needs, and says what to do about what is not right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from daimon_mcp.faces.cli.client import CommandFailed, ask, running
+from daimon_mcp.operations.credentials import WrongMasterKey
+from daimon_mcp.settings import Settings
+from daimon_mcp.store.migrations import SchemaTooNew
+from daimon_mcp.texts import Texts
+
+_LOW_SPACE = 200 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    ok: bool
+    what: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at config, folder, ports, relay, texts and store; nothing is changed but an empty store being made."""
+    file = settings.config_file
+    findings = [Finding(True, f"configuration: {file or 'defaults and environment'}")]
+    findings += _folder(settings.data_dir)
+    is_running = running(settings)
+    findings.append(Finding(True, "a server is running on this data folder" if is_running else "no server is running"))
+    if not is_running:
+        findings += _ports(settings)
+    findings += _relay(settings)
+    findings += [Finding(False, f"text: {problem}") for problem in Texts(settings.operator.prompts_dir).problems()]
+    findings += _store(settings)
+    return findings
+
+
+def _folder(folder: Path) -> list[Finding]:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        return [Finding(False, f"data folder {folder}: {error.strerror}", "Choose another with DAIMON_DATA_DIR.")]
+    found = [Finding(os.access(folder, os.W_OK), f"data folder {folder} can be written")]
+    if folder.stat().st_mode & 0o077:
+        found.append(Finding(False, "others may look into the data folder", f"Run: chmod 700 '{folder}'"))
+    free = shutil.disk_usage(folder).free
+    found.append(
+        Finding(
+            free > _LOW_SPACE,
+            f"{free >> 20} MB free on its disk",
+            "" if free > _LOW_SPACE else "Make room: a full disk means that mail is answered with 452, try later.",
+        )
+    )
+    return found
+
+
+def _ports(settings: Settings) -> list[Finding]:
+    wanted = [("HTTP", settings.http.host, settings.http.port, "[http] port")]
+    if settings.smtp.inbound:
+        wanted.append(("inbound SMTP", settings.smtp.inbound_host, settings.smtp.inbound_port, "[smtp] inbound_port"))
+    found: list[Finding] = []
+    for name, host, port, option in wanted:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                found.append(Finding(True, f"{name} port {host}:{port} is free"))
+            except OSError as error:
+                advice = f"Stop what uses it, or set {option} in config.toml."
+                found.append(Finding(False, f"{name} port {host}:{port}: {error.strerror}", advice))
+    return found
+
+
+def _relay(settings: Settings) -> list[Finding]:
+    import smtplib
+
+    relay = settings.relay
+    if relay.host is None:
+        advice = "Set [relay] host, port, username and password in config.toml to reach other servers."
+        return [Finding(True, "no relay: mail is delivered between inboxes of this server only", advice)]
+    where = f"relay {relay.host}:{relay.port}"
+    try:
+        context = ssl.create_default_context(cafile=relay.ca_file)
+        if relay.security == "tls":
+            client: smtplib.SMTP = smtplib.SMTP_SSL(relay.host, relay.port, timeout=10, context=context)
+        else:
+            client = smtplib.SMTP(relay.host, relay.port, timeout=10)
+        with client:
+            if relay.security == "starttls":
+                client.starttls(context=context)
+            if relay.username is not None and relay.password is not None:
+                client.login(relay.username, relay.password.get_secret_value())
+            code, _ = client.noop()
+        return [Finding(code == 250, f"{where} answers" + (" and takes the login" if relay.username else ""))]
+    except smtplib.SMTPAuthenticationError:
+        return [Finding(False, f"{where} refuses the login", "Check [relay] username and password.")]
+    except ssl.SSLError as error:
+        return [Finding(False, f"{where}: TLS: {error.reason}", "Check [relay] security and ca_file.")]
+    except (OSError, smtplib.SMTPException) as error:
+        return [Finding(False, f"{where}: {error}", "Check [relay] host, port and security, and the network.")]
+
+
+def _store(settings: Settings) -> list[Finding]:
+    found = [Finding(True, f"SQLite {sqlite3.sqlite_version}")]
+    try:
+        report = ask(settings, "check")
+    except (CommandFailed, SchemaTooNew, WrongMasterKey, sqlite3.Error, OSError) as error:
+        return [*found, Finding(False, f"store: {error}")]
+    found += [Finding(False, f"store: {finding}") for finding in report["findings"]]
+    if not report["findings"]:
+        found.append(Finding(True, "the store is consistent"))
+    if not report["passcode_set"]:
+        found.append(Finding(True, "no operator's passcode yet", "Run: daimon-mcp operator passcode"))
+    if report["open_requests"]:
+        found.append(
+            Finding(True, f"{report['open_requests']} requests wait for the operator", "Run: daimon-mcp operator list")
+        )
+    return found

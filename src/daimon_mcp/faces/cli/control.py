@@ -1,0 +1,174 @@
+"""The operator's channel: what the command line asks of a running owner, over the same socket as sessions.
+
+One JSON object a line, each way. The socket belongs to the user who runs the server: whoever can open it is the
+operator, or has the operator's account on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.domain.clock import iso
+from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.domain.tiers import parse_tier
+from daimon_mcp.operations import Operations, access
+from daimon_mcp.store import accounts
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store.approvals import StoredApproval
+from daimon_mcp.store.consistency import findings
+
+Params = Mapping[str, Any]
+_LINE_LIMIT = 1 << 20
+
+
+_COMMANDS = {
+    "list_keys": "daimon-mcp keys list",
+    "revoke_key": "daimon-mcp keys revoke",
+    "list_inboxes": "daimon-mcp operator accounts",
+    "get_account": "daimon-mcp operator accounts",
+}
+
+
+class CommandDialect:
+    """How the command line names an operation."""
+
+    def call(self, operation: str) -> str:
+        return _COMMANDS.get(operation, f"the {operation} tool")
+
+    def offers(self, operation: str) -> bool:
+        return operation in _COMMANDS
+
+
+def _approval(approval: StoredApproval) -> dict[str, Any]:
+    return {
+        "id": approval.id,
+        "account": approval.account_id,
+        "kind": approval.kind,
+        "state": approval.state,
+        "tier": approval.tier,
+        "target_tier": approval.target_tier,
+        "reason": approval.reason,
+        "context": approval.context,
+        "created_at": iso(approval.created_at),
+        "expires_at": iso(approval.expires_at),
+    }
+
+
+async def _actor(operations: Operations, params: Params) -> Actor:
+    """The account a key command is about: the one named, else this machine's own."""
+    if not params.get("account"):
+        return await operations.accounts.local_actor()
+    account = await accounts.account_by_id(operations.core.database, str(params["account"]))
+    if account is None:
+        raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+    return Actor(account.no, account.id)
+
+
+async def _list(operations: Operations, params: Params) -> Any:
+    return [_approval(each) for each in await operations.upgrades.list_open()]
+
+
+async def _decide(operations: Operations, params: Params) -> Any:
+    decided = await operations.upgrades.decide(
+        str(params["id"]), approve=bool(params["approve"]), comment=str(params.get("comment", "")), by="cli"
+    )
+    return _approval(decided)
+
+
+async def _passcode(operations: Operations, params: Params) -> Any:
+    if params.get("only_if_missing") and await operations.credentials.has_passcode():
+        return {"passcode": None}
+    return {"passcode": await operations.credentials.set_passcode(params.get("passcode") or None)}
+
+
+async def _accounts(operations: Operations, params: Params) -> Any:
+    found: list[dict[str, Any]] = []
+    for row in await operations.core.database.all(sql.account_list):
+        account = accounts.account_of(row)
+        count = await operations.core.database.one(sql.inboxes_count, account_no=account.no, only_inbox=0)
+        found.append(
+            {
+                "id": account.id,
+                "tier": str(account.tier),
+                "status": str(account.status),
+                "inboxes": count[0] if count else 0,
+                "created_at": iso(account.created_at),
+            }
+        )
+    return found
+
+
+async def _tier(operations: Operations, params: Params) -> Any:
+    tier = parse_tier(str(params["tier"]))
+    await operations.upgrades.set_tier(str(params["account"]), tier)
+    return {"account": params["account"], "tier": str(tier)}
+
+
+async def _keys_list(operations: Operations, params: Params) -> Any:
+    return (await operations.credentials.list_keys(await _actor(operations, params))).result
+
+
+async def _keys_create(operations: Operations, params: Params) -> Any:
+    actor = await _actor(operations, params)
+    inbox_no = None
+    if params.get("inbox"):
+        inbox_no = (await access.inbox(operations.core, actor, str(params["inbox"]))).no
+    account = await accounts.account_by_no(operations.core.database, actor.account_no)
+    outcome = await operations.credentials.create_key(
+        actor, name=str(params.get("name", "")), inbox_no=inbox_no, tier=account.tier
+    )
+    return {**outcome.result, "account": actor.account_id}
+
+
+async def _keys_revoke(operations: Operations, params: Params) -> Any:
+    actor = await _actor(operations, params)
+    return (await operations.credentials.revoke_key(actor, str(params["id"]))).result
+
+
+async def _check(operations: Operations, params: Params) -> Any:
+    return {
+        "findings": await findings(operations.core.database, deep=True),
+        "texts": operations.texts.problems(),
+        "open_requests": await operations.upgrades.open_count(),
+        "passcode_set": await operations.credentials.has_passcode(),
+        "public_url": operations.core.public_url,
+    }
+
+
+METHODS: Mapping[str, Callable[[Operations, Params], Awaitable[Any]]] = {
+    "operator.list": _list,
+    "operator.decide": _decide,
+    "operator.passcode": _passcode,
+    "operator.accounts": _accounts,
+    "operator.tier": _tier,
+    "keys.list": _keys_list,
+    "keys.create": _keys_create,
+    "keys.revoke": _keys_revoke,
+    "check": _check,
+}
+
+
+async def dispatch(operations: Operations, method: str, params: Params) -> dict[str, Any]:
+    """Run one command: `{"result": …}` or `{"error": code, "message": …}`."""
+    try:
+        return {"result": await METHODS[method](operations, params)}
+    except Refused as refused:
+        message = operations.guide.refusal_message(refused, CommandDialect())
+        return {"error": str(refused.code), "message": message}
+    except ValueError as error:
+        return {"error": "INVALID_REQUEST", "message": str(error)}
+
+
+async def serve_control(operations: Operations, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer commands until the command line leaves."""
+    while line := await reader.readline():
+        if len(line) > _LINE_LIMIT:
+            return
+        asked = json.loads(line)
+        answer = await dispatch(operations, str(asked["method"]), asked.get("params") or {})
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()

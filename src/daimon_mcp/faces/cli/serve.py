@@ -1,0 +1,90 @@
+"""`daimon-mcp serve`: everything in the foreground, and how to connect to it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from typing import Any
+
+from daimon_mcp.app import App
+from daimon_mcp.runner import run_serve
+from daimon_mcp.settings import Settings
+
+_LOCAL_KEY = "local_key_made"
+
+
+def _say(text: str = "") -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+async def _first_time(running: App) -> tuple[str | None, str | None]:
+    """A passcode and a key, made and shown at the first start only."""
+    from daimon_mcp.store import accounts
+    from daimon_mcp.store import compiled as sql
+    from daimon_mcp.store.database import Transaction
+
+    operations = running.operations
+    credentials = operations.credentials
+    passcode = None if await credentials.has_passcode() else await credentials.set_passcode()
+    actor = await operations.accounts.local_actor()
+
+    def run(tx: Transaction) -> str | None:
+        if tx.one(sql.meta_get, key=_LOCAL_KEY) is not None:
+            return None
+        account = accounts.account_in(tx, actor.account_no)
+        _, key = credentials.issue_key(tx, account_no=account.no, tier=account.tier, name="made by serve")
+        tx.run(sql.meta_put, key=_LOCAL_KEY, value="1")
+        return key
+
+    return passcode, await operations.core.database.write(run)
+
+
+async def _ready(running: App) -> None:
+    passcode, key = await _first_time(running)
+    base = running.operations.core.public_url
+    _say(f"daimon-mcp runs. Data folder: {running.settings.data_dir}")
+    _say()
+    _say(f"  MCP (Streamable HTTP)  {base}/mcp")
+    _say(f"  MCP (SSE)              {base}/sse")
+    _say(f"  Health                 {base}/healthz")
+    if running.bound.inbound:
+        host, port = running.bound.inbound
+        _say(f"  Inbound SMTP           {host}:{port}  for {', '.join(running.settings.mail_domains)}")
+    relay = running.settings.relay
+    _say(
+        f"  Relay                  {f'{relay.host}:{relay.port}' if relay.host else 'none: mail to others is refused'}"
+    )
+    _say()
+    if passcode:
+        _say(f"  Operator's passcode, shown this once: {passcode}")
+    if key:
+        _say(f"  API key for HTTP clients, shown this once: {key}")
+    if passcode or key:
+        _say()
+    _say("Connect a client:")
+    for line in connect_help(base, key):
+        _say(f"  {line}")
+    _say()
+    _say("Approve what agents ask: open the link they show you, or run: daimon-mcp operator list")
+    for note in running.bound.notes:
+        _say(f"Note: {note}")
+
+
+def connect_help(base: str, key: str | None) -> list[str]:
+    """How to connect each client, stdio first: it needs no key."""
+    command = shutil.which("daimon-mcp") or "daimon-mcp"
+    stdio: dict[str, Any] = {"mcpServers": {"daimon": {"command": command}}}
+    shown = key or "<key from: daimon-mcp keys create>"
+    return [
+        f"Claude Code      claude mcp add daimon -- {command}",
+        f"Claude, Cursor   {json.dumps(stdio)}",
+        f"VS Code          {json.dumps({'servers': {'daimon': {'type': 'stdio', 'command': command}}})}",
+        f"over HTTP        {base}/mcp with the header: Authorization: Bearer {shown}",
+    ]
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    run_serve(settings, _ready)

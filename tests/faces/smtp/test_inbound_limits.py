@@ -1,0 +1,190 @@
+"""What a stranger can take from the inbound listener: connections, memory and time, and no more."""
+
+from __future__ import annotations
+
+import socket
+import tracemalloc
+
+import anyio
+import anyio.abc
+import pytest
+from tests.faces.smtp.server import Client, Inbound, client_of, serving
+
+from daimon_mcp.faces.smtp.inbound import InboundLimits
+from daimon_mcp.faces.smtp.listener import LINE_FLOOD, ROOM
+
+MIB = 2**20
+TIMED_OUT = "421 4.4.2 Timed out"
+
+
+async def flood(inbound: Inbound, start: list[str], chunk: bytes, size: int) -> tuple[int, bytes]:
+    """Say `start` line by line, then send `size` octets as fast as they go; how many went, and all that came back."""
+
+    def talk() -> tuple[int, bytes]:
+        sent, heard = 0, b""
+        with socket.create_connection((inbound.host, inbound.port), timeout=5) as connection:
+            connection.recv(1000)
+            for line in start:
+                connection.sendall(line.encode() + b"\r\n")
+                connection.recv(1000)
+            try:
+                while sent < size:
+                    connection.sendall(chunk)
+                    sent += len(chunk)
+            except OSError:  # they hung up
+                pass
+            try:
+                while data := connection.recv(1000):
+                    heard += data
+            except OSError:
+                pass
+        return sent, heard
+
+    return await anyio.to_thread.run_sync(talk)
+
+
+@pytest.fixture
+def into_content() -> list[str]:
+    return ["EHLO c.example", "MAIL FROM:<>", "RCPT TO:<ada@mx.example>", "DATA"]
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"x" * 65_536, b"x" * 70 + b"\r\n", b"\r\n.\r" * 1000], ids=["no-ends", "lines", "ends"]
+)
+async def test_a_flood_of_content_is_cut_and_takes_no_more_memory_than_the_limit(
+    chunk: bytes, into_content: list[str]
+) -> None:
+    async with serving(InboundLimits(max_message_bytes=MIB)) as inbound:
+        tracemalloc.start()
+        try:
+            sent, heard = await flood(inbound, into_content, chunk * (65_536 // len(chunk)), 64 * MIB)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert heard == b"421 4.3.4 Far more mail data than this server takes\r\n"
+    assert sent < 16 * MIB  # what the sockets hold of it; the server read 2 MiB
+    assert peak < 2 * MIB + 4 * ROOM  # a growing buffer may be there twice for a moment
+    assert inbound.core.messages == []
+
+
+async def test_content_over_the_limit_is_read_to_its_end_and_refused_there() -> None:
+    limits = InboundLimits(max_message_bytes=200_000)
+    async with serving(limits) as inbound, client_of(inbound) as client:
+        await client.to_content()
+        await client.send((b"x" * 998 + b"\r\n") * 300)
+        await client.send(b".\r\n")
+        assert await client.reply() == "552 5.3.4 Message is larger than 200000 octets"
+        await client.to_content()
+        await client.send((b"x" * 998 + b"\r\n") * 200 + b".\r\n")
+        assert (await client.reply()).startswith("250 2.0.0 ")
+    assert [len(content) for _, _, content in inbound.core.messages] == [200_000]
+
+
+async def test_doubled_dots_do_not_count() -> None:
+    async with serving(InboundLimits(max_message_bytes=3000)) as inbound, client_of(inbound) as client:
+        await client.to_content()
+        await client.send(b"..\r\n" * 1000 + b".\r\n")
+        assert (await client.reply()).startswith("250 2.0.0 ")
+    assert inbound.core.messages[0][2] == b".\r\n" * 1000
+
+
+async def test_a_command_without_an_end_is_cut() -> None:
+    async with serving() as inbound:
+        sent, heard = await flood(inbound, ["EHLO c.example"], b"x" * 65_536, 64 * MIB)
+    assert heard == b"421 4.7.0 Line without an end\r\n"
+    assert LINE_FLOOD <= sent < 16 * MIB
+
+
+async def test_connections_over_the_limits_are_told_before_the_greeting() -> None:
+    async with serving(InboundLimits(max_connections=5, max_connections_per_address=2)) as inbound:
+        async with client_of(inbound), client_of(inbound) as second:
+            for _ in range(3):
+                async with await anyio.connect_tcp(inbound.host, inbound.port) as stream:
+                    refused = Client(stream)
+                    assert await refused.reply() == "421 4.7.0 Too many connections"
+                    assert await refused.reply() == ""
+            # Another address still gets in, until all places are taken.
+            others = [
+                await anyio.connect_tcp(inbound.host, inbound.port, local_host=f"127.0.0.{last}") for last in (2, 3, 4)
+            ]
+            for stream in others:
+                assert await Client(stream).reply() == "220 mx.example ESMTP"
+            async with await anyio.connect_tcp(inbound.host, inbound.port, local_host="127.0.0.5") as stream:
+                assert await Client(stream).reply() == "421 4.7.0 Too many connections"
+            for stream in others:
+                await stream.aclose()
+            assert await second.say("QUIT") == "221 2.0.0 Bye"
+            assert await second.reply() == ""
+        async with client_of(inbound) as client:  # a place that was left is free again
+            assert await client.say("NOOP") == "250 2.0.0 Ok"
+
+
+async def test_a_dribble_is_not_a_command() -> None:
+    async with serving(InboundLimits(command_seconds=0.3)) as inbound, client_of(inbound) as client:
+        replied = anyio.Event()
+
+        async def dribble() -> None:
+            while not replied.is_set():
+                await client.send(b"N")
+                with anyio.move_on_after(0.02):
+                    await replied.wait()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(dribble)
+            assert await client.reply() == TIMED_OUT
+            replied.set()
+
+
+async def test_content_must_come_at_a_least_rate_but_may_take_its_time() -> None:
+    limits = InboundLimits(command_seconds=0.5, data_bytes_per_second=10_000)
+    async with serving(limits) as inbound:
+
+        async def send_slowly(chunk: bytes, chunks: int) -> str:
+            async with client_of(inbound) as client:
+                await client.to_content()
+                replied = anyio.Event()
+                heard = ""
+
+                async def listen() -> None:
+                    nonlocal heard
+                    heard = await client.reply()
+                    replied.set()
+
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(listen)
+                    for _ in range(chunks):
+                        await client.send(chunk)
+                        with anyio.move_on_after(0.05):
+                            await replied.wait()
+                        if replied.is_set():
+                            return heard
+                    await client.send(b".\r\n")
+                return heard
+
+        # Twice the least rate, for longer than silence is borne; then a hundredth of it.
+        assert (await send_slowly(b"x" * 998 + b"\r\n", 24)).startswith("250 2.0.0 ")
+        assert await send_slowly(b"x" * 3 + b"\r\n", 24) == TIMED_OUT
+    assert [len(content) for _, _, content in inbound.core.messages] == [24_000]
+
+
+async def test_a_session_ends_after_its_time_however_busy_it_is() -> None:
+    async with serving() as inbound, client_of(inbound) as client:
+        assert await client.say("EHLO c.example") == "250 HELP"
+        inbound.clock.move(1799)
+        assert await client.say("NOOP") == "250 2.0.0 Ok"
+        inbound.clock.move(2)
+        assert await client.say("NOOP") == "250 2.0.0 Ok"  # it came before we looked at the clock
+        assert await client.reply() == "421 4.4.2 Session has lasted too long"
+        assert await client.reply() == ""
+
+
+async def test_a_peer_that_reads_nothing_is_let_go() -> None:
+    limits = InboundLimits(command_seconds=0.3, max_errors=10**9)
+
+    async def ask_for_ever(stream: anyio.abc.SocketStream) -> None:
+        while True:
+            await stream.send(b"HELP\r\n" * 10_000)
+
+    async with serving(limits) as inbound, await anyio.connect_tcp(inbound.host, inbound.port) as stream:
+        with anyio.fail_after(10), pytest.raises(anyio.BrokenResourceError):
+            await ask_for_ever(stream)

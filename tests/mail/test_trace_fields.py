@@ -1,0 +1,80 @@
+"""Received and Return-Path."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from daimon_mcp.domain.envelopes import Peer
+from daimon_mcp.mail.trace import canonical_crlf, hop_count, prepend_trace, received_header
+
+PEER = Peer("192.0.2.7", "mx.far.example", tls=True)
+NOW = 1_795_251_600_123_456
+
+
+def _received(peer: Peer = PEER, rcpt: str | None = "a@x.example", id: str = "c1") -> str:
+    field = received_header(by="mx.x.example", peer=peer, rcpt=rcpt, now=NOW, id=id).decode()
+    assert field.endswith("\r\n")
+    assert all(len(line) <= 78 for line in field.split("\r\n"))
+    return field.replace("\r\n ", " ").rstrip("\r\n")
+
+
+def test_received() -> None:
+    assert _received() == (
+        "Received: from mx.far.example ([192.0.2.7]) by mx.x.example with ESMTPS id c1"
+        " for <a@x.example>; Sat, 21 Nov 2026 09:00:00 +0000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("peer", "part"),
+    [
+        (replace(PEER, tls=False), "with ESMTP id"),
+        (replace(PEER, tls=False, esmtp=False), "with SMTP id"),
+        (replace(PEER, smtputf8=True), "with UTF8SMTPS id"),
+        (replace(PEER, tls=False, smtputf8=True), "with UTF8SMTP id"),
+        (replace(PEER, address="2001:db8::1"), "([IPv6:2001:db8::1])"),
+        (replace(PEER, address="fe80::1%eth0"), "([IPv6:fe80::1])"),
+        (replace(PEER, address="/run/socket"), "(unknown)"),
+        (replace(PEER, helo="evil\r\nX: y (c) <a>"), "from evil??X:?y??c???a? ("),
+        (replace(PEER, helo=""), "from unknown ("),
+    ],
+)
+def test_what_the_peer_says_is_escaped(peer: Peer, part: str) -> None:
+    assert part in _received(peer)
+
+
+def test_for_only_when_it_can_be_written() -> None:
+    for rcpt in (None, "用户@x.example", "a@x.example\r\nX: y", "a>@x"):
+        assert " for <" not in _received(rcpt=rcpt)
+    assert " for <用户@x.example>;" in _received(replace(PEER, smtputf8=True), rcpt="用户@x.example")
+    assert " id c1X-y for" in _received(id="c1\r\nX-:y")
+
+
+def test_prepend_removes_a_foreign_return_path() -> None:
+    content = (
+        b"Received: one\r\nReturn-Path: <forged@z>\r\nSubject: t\r\nreturn-path:\r\n <b@z>\r\n\r\nReturn-Path: body\r\n"
+    )
+    traced = prepend_trace(content, received=b"Received: two\r\n", return_path="a@BÜCHER.example")
+    assert traced == (
+        b"Return-Path: <a@xn--bcher-kva.example>\r\nReceived: two\r\nReceived: one\r\nSubject: t\r\n\r\n"
+        b"Return-Path: body\r\n"
+    )
+    assert hop_count(traced) == 2
+
+
+@pytest.mark.parametrize("path", ["", "a@x\r\nX: y", "no address"])
+def test_null_return_path(path: str) -> None:
+    assert prepend_trace(b"A: b\r\n\r\n", received=b"", return_path=path) == b"Return-Path: <>\r\nA: b\r\n\r\n"
+
+
+def test_hops_are_counted_in_the_header_only() -> None:
+    assert hop_count(b"Received: 1\r\nreceived: 2\r\n fold\r\nX-Received: 3\r\n\r\nReceived: 4\r\n") == 2
+    assert hop_count(b"") == 0
+
+
+def test_canonical_line_ends() -> None:
+    assert canonical_crlf(b"a\nb\rc\r\nd\r\r\ne") == b"a\r\nb\r\nc\r\nd\r\n\r\ne"
+    content = b"a\r\nb\r\n"
+    assert canonical_crlf(content) is content
