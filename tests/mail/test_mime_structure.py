@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daimon_mcp.mail.structure import MAX_NESTING, MAX_PARTS, Part, analyse, structure_facts
+from daimon_mcp.mail.structure import MAX_NESTING, MAX_PARTS, Part, analyse, envelope_facts, structure_facts
 
 Mail = Callable[[str], bytes]
 
@@ -83,10 +83,8 @@ def test_fields_of_a_part() -> None:
     }
 
 
-def test_envelope_keeps_raw_words_and_fills_in_the_sender(mail: Mail) -> None:
+def test_envelope_keeps_raw_words_and_fills_in_the_sender() -> None:
     content = b"From: =?utf-8?q?Zo=C3=AB?= <z@x.org>\r\nSubject: =?utf-8?q?=C3=A9?=\r\n x\r\nReply-To:\r\n\r\n"
-    from daimon_mcp.mail.structure import envelope_facts
-
     facts = envelope_facts(analyse(content).headers)
     zoe = [["=?utf-8?q?Zo=C3=AB?=", None, "z", "x.org"]]
     assert (facts["from"], facts["sender"], facts["reply_to"]) == (zoe, zoe, zoe)

@@ -69,6 +69,13 @@ def test_null_return_path(path: str) -> None:
     assert prepend_trace(b"A: b\r\n\r\n", received=b"", return_path=path) == b"Return-Path: <>\r\nA: b\r\n\r\n"
 
 
+def test_a_body_without_headers_stays_a_body() -> None:
+    assert prepend_trace(b"words\r\n", received=b"", return_path="") == b"Return-Path: <>\r\n\r\nwords\r\n"
+    assert prepend_trace(b"\r\nwords", received=b"", return_path="") == b"Return-Path: <>\r\n\r\nwords"
+    mbox = b"From a@x Mon\r\nA: b\r\n\r\n"
+    assert prepend_trace(mbox, received=b"", return_path="") == b"Return-Path: <>\r\nA: b\r\n\r\n"
+
+
 def test_hops_are_counted_in_the_header_only() -> None:
     assert hop_count(b"Received: 1\r\nreceived: 2\r\n fold\r\nX-Received: 3\r\n\r\nReceived: 4\r\n") == 2
     assert hop_count(b"") == 0

@@ -18,7 +18,7 @@ import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, cast
 
 EXTENSIONS = ("PIPELINING", "SIZE 20971520", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 _PATH = re.compile(r"(?:FROM|TO):<(.*)>(?: (.*))?", re.IGNORECASE)
@@ -220,9 +220,10 @@ class Sink:
                 await self._write(session, "500 5.5.1 What?")
 
     async def _content(self, session: _Session) -> None:
-        session.writer.transport.pause_reading()
+        transport = cast("asyncio.Transport", session.writer.transport)
+        transport.pause_reading()
         await self._reply(session, "reading", "", "")
-        session.writer.transport.resume_reading()
+        transport.resume_reading()
         lines: list[bytes] = []
         while (line := await session.reader.readuntil(b"\r\n")) != b".\r\n":
             lines.append(line)

@@ -62,7 +62,8 @@ def received_header(*, by: str, peer: Peer, rcpt: str | None, now: int, id: str)
 def prepend_trace(content: bytes, *, received: bytes, return_path: str) -> bytes:
     """`content` under Return-Path and `received`; Return-Path fields it came with are removed (RFC 5321 §4.4).
 
-    `return_path` is the reverse-path, "" for the null sender; one that no header can hold becomes `<>`.
+    `return_path` is the reverse-path, "" for the null sender; one that no header can hold becomes `<>`. A separator line
+    of an mbox goes too; content without any header gets the blank line that makes it a body.
     """
     path = ""
     if return_path:
@@ -71,13 +72,15 @@ def prepend_trace(content: bytes, *, received: bytes, return_path: str) -> bytes
         except BadAddress:
             path = ""
     kept: list[bytes] = []
-    position = 0
-    for header in scan_headers(content, 0)[0]:
+    position = content.find(b"\n") + 1 if content.startswith(b"From ") else 0
+    headers = scan_headers(content, 0)[0]
+    for header in headers:
         if header.name.lower() == "return-path":
             kept.append(content[position : header.start])
             position = header.end
     rest = b"".join([*kept, content[position:]]) if kept or position else content
-    return b"".join([fold("Return-Path", f"<{path}>").encode(), received, rest])
+    blank = b"" if headers or rest.startswith(b"\r\n") else b"\r\n"
+    return b"".join([fold("Return-Path", f"<{path}>").encode(), received, blank, rest])
 
 
 def hop_count(content: bytes) -> int:
