@@ -1,7 +1,8 @@
 """`daimon-mcp demo`: the whole loop on one screen, with the real server started as a client would start it.
 
 A stdio subprocess serves the agent, a real SMTP server on loopback plays the rest of the world, and the operator
-decides on the real page. Every step checks what it shows; the first that is not what it should be ends the demo with an error.
+decides on the real page. Every step checks what it shows; the first that is not what it should be ends the demo with
+an error.
 """
 
 from __future__ import annotations
@@ -341,6 +342,7 @@ def run(*, keep: bool = False) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        inner: BaseException = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return _reason(inner)
     return f"{type(error).__name__}: {error}"

@@ -62,8 +62,8 @@ def received_header(*, by: str, peer: Peer, rcpt: str | None, now: int, id: str)
 def prepend_trace(content: bytes, *, received: bytes, return_path: str) -> bytes:
     """`content` under Return-Path and `received`; Return-Path fields it came with are removed (RFC 5321 §4.4).
 
-    `return_path` is the reverse-path, "" for the null sender; one that no header can hold becomes `<>`. A separator line
-    of an mbox goes too; content without any header gets the blank line that makes it a body.
+    `return_path` is the reverse-path, "" for the null sender; one that no header can hold becomes `<>`. The separator
+    line of an mbox goes too; content without any header gets the blank line that makes it a body.
     """
     path = ""
     if return_path:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -20,6 +21,7 @@ from daimon_mcp.faces.web.upgrade import routes
 from daimon_mcp.operations import Operations
 from daimon_mcp.operations.core import Core, Policy
 from daimon_mcp.operations.inboxes import CreateInbox
+from daimon_mcp.operations.sending import SendEmail
 from daimon_mcp.operations.upgrades import CreateUpgradeLink, GetApproval, NotifyOperator
 from daimon_mcp.store.blobs import Blobs
 from daimon_mcp.store.database import Database
@@ -42,23 +44,45 @@ class Office:
     operations: Operations
     clock: MovableClock
     actor: Actor
-    passcode: str
-    address: str
+    passcode: str = ""
+    address: str = "quiet-heron@agents.localhost"
 
     @property
     def app(self) -> Starlette:
         return Starlette(routes=routes(self.operations))
 
+    @staticmethod
+    def token_of(url: str) -> str:
+        """The token of a magic link."""
+        return parse_qs(urlsplit(url).query)["token"][0]
+
+    @staticmethod
+    def path_of(url: str) -> str:
+        """A magic link without the server's own address."""
+        parts = urlsplit(url)
+        return f"{parts.path}?{parts.query}"
+
     async def upgrade_link(self, *, tier: str | None = None, reason: str | None = None) -> str:
+        """The link of an agent that asks for a higher tier."""
         request = CreateUpgradeLink(target_tier=tier, reason=reason)
         outcome = await self.operations.upgrades.create_upgrade_link(self.actor, request)
         assert outcome.link is not None
         return outcome.link.url
 
-    async def request_link(self, request: NotifyOperator) -> str:
+    async def request_link(
+        self, issue: str, *, context: dict[str, Any] | None = None, action_label: str | None = None
+    ) -> str:
+        """The link of an agent that asks something else."""
+        request = NotifyOperator(issue=issue, context=context, action_label=action_label)
         outcome = await self.operations.upgrades.notify_operator(self.actor, request)
         assert outcome.link is not None
         return outcome.link.url
+
+    async def park(self, subject: str) -> None:
+        """The agent sends mail that it may not send yet."""
+        mail = SendEmail(inbox=self.address, to=self.address, subject=subject, body="Hello", park=True)
+        outcome = await self.operations.sending.send_email(self.actor, mail)
+        assert outcome.result["status"] == "pending_upgrade"
 
     async def tier(self) -> str:
         return str((await self.operations.accounts.get_account(self.actor)).result["tier"])
@@ -70,24 +94,14 @@ class Office:
         return outcome.result["status"], outcome.result["comment"]
 
     async def approval_id(self, url: str) -> str:
-        claims = self.operations.credentials.verified(token_of(url))
+        claims = self.operations.credentials.verified(self.token_of(url))
         rows = await self.operations.core.database.fetch("SELECT id FROM approvals WHERE jti = ?", [claims["jti"]])
         return str(rows[0][0])
 
 
-def token_of(url: str) -> str:
-    """The token of a magic link."""
-    return parse_qs(urlsplit(url).query)["token"][0]
-
-
-def path_of(url: str) -> str:
-    """A magic link without the server's own address."""
-    parts = urlsplit(url)
-    return f"{parts.path}?{parts.query}"
-
-
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncGenerator[Office]:
+async def new_office(tmp_path: Path) -> AsyncGenerator[Office]:
+    """A server just installed: nobody has set a passcode."""
     bus = LocalBus()
     clock = MovableClock()
     database = Database(tmp_path / "daimon.db", on_commit=bus.ring)
@@ -95,11 +109,16 @@ async def office(tmp_path: Path) -> AsyncGenerator[Office]:
     core = Core(database=database, blobs=Blobs(tmp_path / "blobs"), clock=clock, bus=bus, policy=Policy())
     operations = Operations(core, master_key=bytes(32))
     actor = await operations.accounts.local_actor()
-    passcode = await operations.credentials.set_passcode()
-    address = "quiet-heron@agents.localhost"
-    await operations.inboxes.create_inbox(actor, CreateInbox(username="quiet-heron"))
-    yield Office(operations, clock, actor, passcode, address)
+    yield Office(operations, clock, actor)
     await database.close()
+
+
+@pytest.fixture
+async def office(new_office: Office) -> Office:
+    """One with a passcode, and an agent that has an inbox."""
+    new_office.passcode = await new_office.operations.credentials.set_passcode()
+    await new_office.operations.inboxes.create_inbox(new_office.actor, CreateInbox(username="quiet-heron"))
+    return new_office
 
 
 @pytest.fixture

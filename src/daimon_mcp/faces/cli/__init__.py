@@ -94,17 +94,17 @@ def serve(data_dir: DataDir = None, config: Config = None) -> None:
     try:
         run(settings)
     except BaseExceptionGroup as group:
-        errors = group.subgroup(lambda error: isinstance(error, STARTUP_ERRORS))
-        if errors is None:
+        first = _first(group)
+        if not isinstance(first, STARTUP_ERRORS):
             raise
-        raise fail(_first(errors)) from None
+        raise fail(_explained(first)) from None
     except (*STARTUP_ERRORS, BusyFolder) as error:
         raise fail(_explained(error)) from None
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else _explained(inner)
+def _first(error: BaseException) -> BaseException:
+    """What a task group failed with, at the bottom of it."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
 def _explained(error: BaseException) -> str:
