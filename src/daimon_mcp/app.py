@@ -222,13 +222,7 @@ class App:
 
         smtp = self.settings.smtp
 
-        class Status(anyio.abc.TaskStatus[tuple[str, int]]):
-            """Notes the address before passing the word on."""
-
-            def started(_, value: tuple[str, int] | None = None) -> None:
-                self.bound.inbound = value
-                task_status.started()
-
+        noting = _NotesAddress(self.bound, task_status)
         try:
             await serve_inbound(
                 host=smtp.inbound_host,
@@ -242,7 +236,7 @@ class App:
                     max_message_bytes=smtp.max_message_bytes,
                 ),
                 clock=self.operations.core.clock,
-                task_status=Status(),
+                task_status=noting,
             )
         except OSError as error:
             if strict:
@@ -304,6 +298,18 @@ class App:
             await tasks.start(inbound)
         for note in self.bound.notes:
             log.warning("%s", note)
+
+
+class _NotesAddress(anyio.abc.TaskStatus[tuple[str, int]]):
+    """Notes where inbound SMTP came to listen before passing the word on."""
+
+    def __init__(self, bound: Bound, then: anyio.abc.TaskStatus[None]) -> None:
+        self._bound = bound
+        self._then = then
+
+    def started(self, value: tuple[str, int] | None = None) -> None:
+        self._bound.inbound = value
+        self._then.started()
 
 
 async def _stop_when_cancelled(server: Any) -> None:

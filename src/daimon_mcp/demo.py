@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from daimon_mcp.settings import Settings, load
 
@@ -220,8 +220,8 @@ async def _story(agent: Agent, screen: Screen, world: World, settings: Settings)
         _send_from_outside, settings.smtp.inbound_port, "Carol <carol@world.example>", ada["address"],
         "Re: Your order has shipped", "Yes please, in blue.\n", parked["message_id"],
     )  # fmt: skip
-    came = (await waiting)["message"]
-    check(came is not None and came["thread_id"] == parked["thread_id"], "the answer joins the thread")
+    came: dict[str, Any] = (await waiting)["message"] or {}
+    check(came and came["thread_id"] == parked["thread_id"], "the answer joins the thread")
     screen.show("agent", f"wait_for_message -> {came['from_address']}: {came['reply_body'].strip()}")
     answer = await agent.do("reply_to_message", message_id=came["id"], body="Blue it is.", client_id="blue")
     _, _, reply = await world.wait_for(2)
@@ -343,6 +343,6 @@ def run(*, keep: bool = False) -> int:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
-        inner: BaseException = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return _reason(inner)
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return _reason(group.exceptions[0])
     return f"{type(error).__name__}: {error}"
