@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,12 +39,12 @@ def environment(folder: Path | None = None) -> dict[str, str]:
 class Server:
     """A stdio MCP server and our ends of its pipes."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path | None = None) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
         self.started = time.perf_counter()
-        with open(log or os.devnull, "ab") as errors:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environ
-            )
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environ
+        )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
@@ -59,7 +60,8 @@ class Server:
                 if "result" not in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
-        raise RuntimeError(f"{method}: the server ended")
+        self._errors.seek(0)
+        raise RuntimeError(f"{method}: the server ended; it said {self._errors.read()[-500:]!r}")
 
     def notify(self, method: str) -> None:
         """Say something that has no answer."""
@@ -100,6 +102,7 @@ class Server:
             self._process.kill()
             self._process.wait()
         self._stdout.close()
+        self._errors.close()
 
 
 def end_owner(folder: Path) -> None:

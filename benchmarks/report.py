@@ -35,6 +35,11 @@ class Report:
         """Our rates over the floor's, round by round, and the least that the median of these ratios should be."""
         self._ratio(name, ours, floor, target, most=False)
 
+    def after(self, name: str, begun: Sequence[float], ended: Sequence[float], target: float) -> None:
+        """The time between two moments of a round, and the most milliseconds that its median should be."""
+        between = statistics.median(b - a for a, b in zip(begun, ended, strict=True)) * 1e3
+        self.limit(name, between, target, "ms")
+
     def limit(self, name: str, value: float, target: float, unit: str) -> None:
         """A single figure that should not be more than `target`."""
         self._verdict(name, f"{value:.1f} {unit}", f"≤ {target:g} {unit}", value <= target)

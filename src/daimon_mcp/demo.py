@@ -239,9 +239,10 @@ async def _story(agent: Agent, screen: Screen, world: World, settings: Settings)
     )  # fmt: skip
     check(draft["status"] == "scheduled", "a draft with send_at is scheduled")
     screen.show("agent", "create_draft with send_at in two seconds -> scheduled")
-    came = await agent.do("wait_for_message", inbox=ada["id"], subject="Stand-up", timeout_seconds=int(_PATIENCE))
-    check(came["message"] is not None, "the scheduled draft arrives")
-    screen.show("agent", f"wait_for_message -> {came['from_address']}: {came['subject']}")
+    woken = await agent.do("wait_for_message", inbox=ada["id"], subject="Stand-up", timeout_seconds=int(_PATIENCE))
+    arrived: dict[str, Any] = woken["message"] or {}
+    check(arrived, "the scheduled draft arrives")
+    screen.show("agent", f"wait_for_message -> {arrived['from_address']}: {arrived['subject']}")
 
     screen.step("The same client_id twice sends once")
     once = {**mail, "subject": "Invoice 4711", "body": "Attached nothing, owed nothing.", "client_id": "invoice-4711"}

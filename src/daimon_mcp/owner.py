@@ -337,7 +337,7 @@ class _Session:
         with self._scope:
             try:
                 await self._run(answer, serve)
-            except (OSError, EOFError):
+            except (ConnectionError, EOFError):
                 return  # the bridge went away, which it may at any time
             except Exception:
                 logging.getLogger(__name__).exception("a session failed")

@@ -101,17 +101,20 @@ def socket_path(data_dir: str) -> str:
         return path
     import hashlib
 
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
-    return f"/tmp/daimon-{os.getuid()}/{digest}.sock"  # noqa: S108 - check_socket_folder refuses one that is not ours
+    return os.path.join(_short_folder(), hashlib.sha256(os.fsencode(folder)).hexdigest()[:32] + ".sock")
+
+
+def _short_folder() -> str:
+    return f"/tmp/daimon-{os.getuid()}"  # noqa: S108 - check_socket_folder refuses one that is not ours
 
 
 def check_socket_folder(path: str) -> None:
-    """Refuse a folder in /tmp that somebody else made or can write to.
+    """Refuse a socket path in a folder in /tmp that somebody else made or can write to.
 
     Raises PermissionError; FileNotFoundError when there is no folder yet.
     """
     folder = os.path.dirname(path)
-    if not folder.startswith("/tmp/daimon-"):  # noqa: S108 - the folder made by `socket_path`
+    if folder != _short_folder():
         return
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -680,7 +683,7 @@ class _Bridge:
             sock.close()  # somebody is there, with more callers than it can take just now
         except OSError as error:
             sock.close()
-            raise Leave(1, f"cannot reach the mail server: {error}") from None
+            raise Leave(1, f"cannot reach the mail server at {self._path}: {error.strerror or error}") from None
         else:
             self._sock = sock
             self._write_owner()

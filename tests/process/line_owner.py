@@ -85,6 +85,8 @@ class Session:
                 }
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "crash":
+                raise RuntimeError("a bug in the session")
             case "half":
                 self.writer.write(b'{"jsonrpc":"2.0","id":%d,"result":{"ha' % message["id"])
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -130,7 +132,7 @@ def main() -> int:
             losers.write("x")
         return 0
     listener = owner.bind_socket(str(data))
-    anyio.run(serve, data, listener)
+    anyio.run(serve, data, listener, backend_options={"use_uvloop": True})
     held.release()
     return 0
 

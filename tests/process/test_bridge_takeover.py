@@ -94,6 +94,17 @@ async def test_a_request_that_kills_every_owner_is_given_up(bridge: Start, folde
     assert "result" in await client.call("echo")
 
 
+async def test_a_session_that_breaks_is_begun_again_with_the_same_owner(bridge: Start, folder: Folder) -> None:
+    client, other = await bridge(), await bridge()
+    await other.call("echo")
+    pid = folder.owner_pid()
+    answer = await client.call("crash")
+    assert answer["error"]["code"] == -32000
+    assert (await client.call("where"))["result"]["pid"] == pid
+    assert "result" in await other.call("echo")
+    assert (folder.path / "owner.log").read_text().count("RuntimeError: a bug in the session") == 3
+
+
 async def test_half_an_answer_never_reaches_the_client(bridge: Start, folder: Folder) -> None:
     client = await bridge()
     answer = await client.call("half")

@@ -198,6 +198,7 @@ async def test_the_writer_waits_for_a_slow_client(ends: Ends) -> None:
     assert all(json.loads(line)["id"] == 1 for line in heard.splitlines())
 
 
+loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 CALLS = b"\n".join([INITIALIZE_LINE, request(1, name="noisy", arguments={"text": "t"})]) + b"\n"
 
 
@@ -209,9 +210,10 @@ def check_alone(stdout: bytes, stderr: bytes) -> None:
     assert {b"printed t", b"written t", b"child t"} <= set(stderr.splitlines())
 
 
-def test_alone_on_pipes() -> None:
+@loops
+def test_alone_on_pipes(loop: str) -> None:
     with subprocess.Popen(
-        [sys.executable, ALONE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, ALONE, loop], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as alone:
         assert alone.stdin is not None
         assert alone.stdout is not None
@@ -232,13 +234,14 @@ def two_lines(connection: socket.socket) -> bytes:
     return got
 
 
-def test_alone_on_one_socket_that_stays_as_it_was() -> None:
+@loops
+def test_alone_on_one_socket_that_stays_as_it_was(loop: str) -> None:
     ours, theirs = socket.socketpair()
     with (
         ours,
         theirs,
         subprocess.Popen(
-            [sys.executable, ALONE], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE
+            [sys.executable, ALONE, loop], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE
         ) as alone,
     ):
         ours.sendall(CALLS)
@@ -251,14 +254,15 @@ def test_alone_on_one_socket_that_stays_as_it_was() -> None:
     check_alone(answers, complaints)
 
 
-def test_alone_on_a_socket_each_way() -> None:
+@loops
+def test_alone_on_a_socket_each_way(loop: str) -> None:
     our_in, their_in = socket.socketpair()
     our_out, their_out = socket.socketpair()
     with (
         our_in,
         our_out,
         subprocess.Popen(
-            [sys.executable, ALONE], stdin=their_in.fileno(), stdout=their_out.fileno(), stderr=subprocess.PIPE
+            [sys.executable, ALONE, loop], stdin=their_in.fileno(), stdout=their_out.fileno(), stderr=subprocess.PIPE
         ) as alone,
     ):
         their_in.close()
@@ -271,10 +275,11 @@ def test_alone_on_a_socket_each_way() -> None:
     check_alone(answers, complaints)
 
 
-def test_alone_from_a_file_into_a_file(tmp_path: Path) -> None:
+@loops
+def test_alone_from_a_file_into_a_file(tmp_path: Path, loop: str) -> None:
     (tmp_path / "in").write_bytes(INITIALIZE_LINE + b"\n")
     with (tmp_path / "in").open("rb") as stdin, (tmp_path / "out").open("wb") as stdout:
-        subprocess.run([sys.executable, ALONE], stdin=stdin, stdout=stdout, check=True, timeout=20)
+        subprocess.run([sys.executable, ALONE, loop], stdin=stdin, stdout=stdout, check=True, timeout=20)
     first, *rest = (tmp_path / "out").read_bytes().splitlines()
     assert json.loads(first)["id"] == 0
     assert rest == [b'{"after": "serving"}']

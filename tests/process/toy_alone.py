@@ -1,4 +1,4 @@
-"""MCP on this process's own stdin and stdout, with a tool that prints: `toy_alone.py`."""
+"""MCP on this process's own stdin and stdout, with a tool that prints: `toy_alone.py asyncio|uvloop`."""
 
 from __future__ import annotations
 
@@ -37,4 +37,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(serve)
+    anyio.run(serve, backend_options={"use_uvloop": sys.argv[1] == "uvloop"})

@@ -88,7 +88,7 @@ def main() -> int:
 
     import anyio
 
-    anyio.run(serve, data, listener)
+    anyio.run(serve, data, listener, backend_options={"use_uvloop": True})
     held.release()
     return 0
 

@@ -1,0 +1,86 @@
+"""The parts of README.md that the code writes: tools, commands, refusals, the demo's transcript.
+
+`tests/test_contracts_readme.py` checks them; `make generate` writes them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_SECTION = re.compile(r"(<!-- begin:(\w+)[^>]*-->\n).*?(<!-- end:\2 -->)", re.DOTALL)
+
+
+def tools() -> str:
+    """A table of all tools."""
+    from daimon_mcp.faces.mcp.tools import ALL
+
+    rows = ["| tool | profile | changes things | what it does |", "|---|---|---|---|"]
+    for tool in ALL:
+        first = tool.description.split(". ")[0].rstrip(".")
+        kind = "no" if tool.reads else "cannot be undone" if tool.destroys else "yes"
+        rows.append(f"| `{tool.name}` | {'core' if tool.core else 'full'} | {kind} | {first} |")
+    return "\n".join(rows)
+
+
+def refusals() -> str:
+    """A table of all refusals."""
+    from daimon_mcp.domain.refusals import RefusalCode
+    from daimon_mcp.texts import Texts
+
+    texts = Texts()
+    rows = ["| `error` | message |", "|---|---|"]
+    for code in RefusalCode:
+        message = re.sub(r"\{(\w+)\}", r"*\1*", texts.text("refusals", code).prose("message"))
+        rows.append(f"| `{code}` | {message} |")
+    return "\n".join(rows)
+
+
+def commands() -> str:
+    """What `--help` says of each command."""
+    shown: list[str] = []
+    for command in ([], ["serve"], ["operator"], ["keys"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "daimon_mcp", *command, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "_TYPER_STANDARD_TRACEBACK": "1"},
+        )
+        lines = [line.rstrip() for line in done.stdout.replace("python -m daimon_mcp", "daimon-mcp").splitlines()]
+        shown.append("\n".join(lines).strip())
+    return "```text\n" + "\n\n".join(shown) + "\n```"
+
+
+@cache
+def demo() -> str:
+    """The transcript of a real run, with what differs from run to run made the same."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("DAIMON_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "daimon_mcp", "demo"], capture_output=True, text=True, check=False, env=environ
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    story = done.stdout.partition("Connect your own client")[0].strip()
+    story = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8370", story)
+    story = re.sub(r"in \d+ seconds\.$", "in 5 seconds.", story)
+    return f"```text\n{story}\n```"
+
+
+SECTIONS: Mapping[str, Callable[[], str]] = {
+    "tools": tools,
+    "refusals": refusals,
+    "commands": commands,
+    "demo": demo,
+}
+
+
+def rendered(text: str) -> str:
+    """README.md with every generated part made anew."""
+    return _SECTION.sub(lambda match: f"{match[1]}{SECTIONS[match[2]]()}\n{match[3]}", text)
