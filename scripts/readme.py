@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
+import typer
+import typer.models
+
 ROOT = Path(__file__).parents[1]
 _SECTION = re.compile(r"(<!-- begin:(\w+)[^>]*-->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
@@ -43,19 +46,23 @@ def refusals() -> str:
 
 
 def commands() -> str:
-    """What `--help` says of each command."""
-    shown: list[str] = []
-    for command in ([], ["serve"], ["operator"], ["keys"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "daimon_mcp", *command, "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "_TYPER_STANDARD_TRACEBACK": "1"},
-        )
-        lines = [line.rstrip() for line in done.stdout.replace("python -m daimon_mcp", "daimon-mcp").splitlines()]
-        shown.append("\n".join(lines).strip())
-    return "```text\n" + "\n\n".join(shown) + "\n```"
+    """A table of all commands, each with the first line of its help."""
+    from daimon_mcp.faces.cli import app
+
+    rows = ["| command | does |", "|---|---|"]
+    rows.append("| `daimon-mcp` | The stdio server: what an MCP client starts. |")
+
+    def add(commands: list[typer.models.CommandInfo], prefix: str) -> None:
+        for command in commands:
+            assert command.callback is not None
+            name = command.name or command.callback.__name__
+            rows.append(f"| `daimon-mcp {prefix}{name}` | {(command.callback.__doc__ or '').strip()} |")
+
+    add(app.registered_commands, "")
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        add(group.typer_instance.registered_commands, f"{group.name} ")
+    return "\n".join(rows)
 
 
 @cache

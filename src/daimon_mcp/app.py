@@ -183,7 +183,7 @@ class App:
             bound = bind(http.host, http.port)
         except OSError as error:
             if strict:
-                raise
+                raise _port_taken("HTTP", http.port, error, "[http] port (DAIMON_HTTP__PORT)") from error
             self.bound.notes.append(f"HTTP port {http.port} cannot be used ({error.strerror}); another one is")
             bound = bind(http.host, 0)
         host, port = bound.getsockname()[:2]
@@ -298,6 +298,10 @@ class App:
             await tasks.start(inbound)
         for note in self.bound.notes:
             log.warning("%s", note)
+
+
+def _port_taken(what: str, port: int, error: OSError, option: str) -> OSError:
+    return OSError(f"{what} port {port}: {error.strerror}; choose another with {option}")
 
 
 class _NotesAddress(anyio.abc.TaskStatus[tuple[str, int]]):

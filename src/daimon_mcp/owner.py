@@ -33,6 +33,7 @@ HELLO_LIMIT = 64 * 1024
 """Bytes in the first line of a connection."""
 
 HELLO_SECONDS = 5.0
+FIRST_SESSION_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 BACKLOG = 128
 ACCEPT_AGAIN_SECONDS = 0.1
@@ -190,18 +191,21 @@ def read_hello(line: bytes, pid: int | None) -> Hello:
 class IdleWatch:
     """Counts sessions, and says when there has been none for `idle_seconds` and `may_leave` agrees.
 
-    `may_leave` is asked again every `idle_seconds` for as long as it says no.
+    `may_leave` is asked again every `idle_seconds` for as long as it says no. Whoever started the owner gets
+    FIRST_SESSION_SECONDS to arrive, however short `idle_seconds` is.
     """
 
     def __init__(self, idle_seconds: float, may_leave: Callable[[], Awaitable[bool]]) -> None:
         self.sessions = 0
         self._idle_seconds = idle_seconds
         self._may_leave = may_leave
+        self._patience = max(idle_seconds, FIRST_SESSION_SECONDS)
         self._changed: anyio.Event | None = None
 
     def began(self) -> None:
         """A connection was accepted."""
         self.sessions += 1
+        self._patience = self._idle_seconds
         self._tell()
 
     def ended(self) -> None:
@@ -218,7 +222,7 @@ class IdleWatch:
             if self.sessions:
                 await changed.wait()
                 continue
-            with anyio.move_on_after(self._idle_seconds):
+            with anyio.move_on_after(self._patience):
                 await changed.wait()
             if not changed.is_set() and await self._may_leave() and not self.sessions:
                 return

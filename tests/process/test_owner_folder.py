@@ -77,6 +77,23 @@ def test_binding_leaves_the_umask_alone(data: str) -> None:
         os.umask(before)
 
 
+def had_a_session(watch: IdleWatch) -> IdleWatch:
+    watch.began()
+    watch.ended()
+    return watch
+
+
+async def test_the_watch_gives_the_first_session_time_to_arrive() -> None:
+    async def may_leave() -> bool:
+        return True
+
+    with anyio.move_on_after(0.1) as scope:
+        await IdleWatch(0.0, may_leave).wait()
+    assert scope.cancelled_caught
+    with anyio.fail_after(5):
+        await had_a_session(IdleWatch(0.0, may_leave)).wait()
+
+
 async def test_the_watch_waits_for_the_last_session_and_asks() -> None:
     asked = 0
     refusals = anyio.Event()
@@ -123,7 +140,7 @@ async def test_a_session_that_begins_while_asking_is_not_left(data: str) -> None
         return True
 
     asked = 0
-    watch = IdleWatch(0.001, may_leave)
+    watch = had_a_session(IdleWatch(0.001, may_leave))
     with anyio.move_on_after(0.05) as scope:
         await watch.wait()
     assert scope.cancelled_caught
@@ -269,7 +286,7 @@ async def test_a_caller_in_the_queue_when_the_owner_leaves_is_told_nothing(data:
 
     os.mkdir(data)
     listener = bind_socket(data)
-    watch = IdleWatch(0.0, may_leave)
+    watch = had_a_session(IdleWatch(0.0, may_leave))
 
     async def accept() -> None:
         await accept_sessions(listener, answer=served.answer, serve=served.serve, idle=watch)

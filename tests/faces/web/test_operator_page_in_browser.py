@@ -226,7 +226,9 @@ async def test_by_keyboard_a_decision_is_a_button_and_never_enter_in_a_field(
         names.append(await focused.evaluate("element => element.id || element.value"))
     assert names == ["comment", "passcode", "approve", "decline"]
     await page.get_by_label("Operator passcode").fill(office.passcode)
+    await page.evaluate("addEventListener('submit', () => { document.title = 'sent' })")
     await page.keyboard.press("Enter")
+    await expect(page).not_to_have_title("sent")
     await page.keyboard.press("Tab")
     await page.keyboard.press("Tab")
     assert await office.told(url) == ("pending", None)

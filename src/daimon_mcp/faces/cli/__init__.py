@@ -97,24 +97,14 @@ def serve(data_dir: DataDir = None, config: Config = None) -> None:
         first = _first(group)
         if not isinstance(first, STARTUP_ERRORS):
             raise
-        raise fail(_explained(first)) from None
+        raise fail(str(first)) from None
     except (*STARTUP_ERRORS, BusyFolder) as error:
-        raise fail(_explained(error)) from None
+        raise fail(str(error)) from None
 
 
 def _first(error: BaseException) -> BaseException:
     """What a task group failed with, at the bottom of it."""
     return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-
-
-def _explained(error: BaseException) -> str:
-    import errno
-
-    if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
-        return (
-            f"{error.strerror}: a port cannot be used; choose others in config.toml ([http] port, [smtp] inbound_port)"
-        )
-    return str(error)
 
 
 @app.command()

@@ -1,0 +1,159 @@
+"""The command line, as a person types it: real processes, with and without a server running."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from daimon_mcp import __version__
+
+
+def environ(folder: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAIMON_")}
+    ports = {"DAIMON_HTTP__PORT": "0", "DAIMON_SMTP__INBOUND_PORT": "0"}
+    return {**kept, "DAIMON_DATA_DIR": str(folder), **ports, **more}
+
+
+def daimon(folder: Path, *arguments: str, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daimon_mcp", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environ(folder, **more),
+    )
+    assert done.returncode == status, (done.stdout, done.stderr)
+    return done
+
+
+@contextmanager
+def serving(folder: Path, **more: str) -> Iterator[str]:
+    """`daimon-mcp serve`; what it printed until it was ready."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "daimon_mcp", "serve"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ(folder, **more),
+    ) as server:
+        assert server.stdout is not None
+        printed = ""
+        for line in server.stdout:
+            printed += line
+            if line.startswith("Approve what agents ask"):
+                break
+        try:
+            yield printed
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.communicate(timeout=20)
+        assert server.returncode == 0
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert daimon(tmp_path, "--version").stdout == f"daimon-mcp {__version__}\n"
+    assert "operator" in daimon(tmp_path, "--help").stdout
+    assert "No such command" in daimon(tmp_path, "sreve", status=2).stderr
+
+
+def test_serve_says_how_to_connect_and_shows_secrets_once(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        base = re.search(r"(http://127\.0\.0\.1:\d+)/mcp", first)
+        assert base is not None
+        assert httpx2.get(f"{base[1]}/healthz").json()["version"] == __version__
+        assert re.search(r"passcode, shown this once: \S+", first)
+        key = re.search(r"shown this once: (dm_free_\w+)", first)
+        assert key is not None
+        listed = daimon(tmp_path, "keys", "list").stdout
+        assert key[1] not in listed
+        assert key[1][:12] in listed
+    with serving(tmp_path) as second:
+        assert "shown this once" not in second
+        assert "claude mcp add daimon" in second
+
+
+@pytest.mark.parametrize("with_server", [True, False])
+def test_operator_and_keys_with_and_without_a_server(tmp_path: Path, with_server: bool) -> None:
+    def story() -> None:
+        assert "Nothing waits" in daimon(tmp_path, "operator", "list").stdout
+        made = daimon(tmp_path, "keys", "create", "--name", "ci")
+        assert re.fullmatch(r"dm_free_\w+\n", made.stdout)
+        accounts = daimon(tmp_path, "operator", "accounts").stdout
+        account = re.search(r"acc_\w+", accounts)
+        assert account is not None
+        assert "is on pro" in daimon(tmp_path, "operator", "tier", account[0], "growth").stdout
+        assert "pro" in daimon(tmp_path, "operator", "accounts").stdout
+        key_id = re.search(r"key_\w+", made.stderr)
+        assert key_id is not None
+        assert "Revoked" in daimon(tmp_path, "keys", "revoke", key_id[0]).stdout
+        assert "revoked" in daimon(tmp_path, "keys", "list").stdout
+        assert "KEY_NOT_FOUND" in daimon(tmp_path, "keys", "revoke", key_id[0], status=1).stderr
+        assert "APPROVAL_NOT_FOUND" in daimon(tmp_path, "operator", "approve", "apr_none", status=1).stderr
+        assert re.search(r"shown this once: \w+-\w+-\w+-\w+", daimon(tmp_path, "operator", "passcode").stdout)
+
+    if with_server:
+        with serving(tmp_path):
+            story()
+    else:
+        story()
+
+
+def test_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[relay]\nhost = "smtp.example.org"\nusername = "u"\npassword = "hunter2hunter2"\n'
+    )
+    shown = daimon(tmp_path, "config").stdout
+    assert 'host = "smtp.example.org"' in shown
+    assert "hunter2" not in shown
+    example = daimon(tmp_path, "config", "--example").stdout
+    assert example == (Path(__file__).parents[3] / "config.example.toml").read_text()
+
+
+def test_a_misspelt_option_is_named_with_the_right_one(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[smtp]\ninbound_prot = 25\n")
+    wrong = daimon(tmp_path, "doctor", status=2).stderr
+    assert "inbound_prot" in wrong
+    assert "inbound_port" in wrong
+
+
+def test_doctor_finds_a_used_port_and_a_dead_relay(tmp_path: Path) -> None:
+    import socket
+
+    assert "the store is consistent" in daimon(tmp_path, "doctor").stdout
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = daimon(tmp_path, "doctor", status=1, DAIMON_HTTP__PORT=port).stdout
+        assert f"BAD  HTTP port 127.0.0.1:{port}" in said
+        assert "[http] port" in said
+    said = daimon(
+        tmp_path, "doctor", status=1, DAIMON_RELAY__HOST="127.0.0.1", DAIMON_RELAY__PORT=port,
+        DAIMON_RELAY__SECURITY="none",
+    ).stdout  # fmt: skip
+    assert "BAD  relay 127.0.0.1" in said
+
+
+def test_serve_on_a_used_port_says_which_option_to_set(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for option in ("DAIMON_HTTP__PORT", "DAIMON_SMTP__INBOUND_PORT"):
+            said = daimon(tmp_path, "serve", status=1, **{option: port}).stderr
+            assert f"{port}: Address already in use; choose another with" in said
+            assert option in said
+            assert "Traceback" not in said
