@@ -240,7 +240,8 @@ class App:
             )
         except OSError as error:
             if strict:
-                raise
+                option = "[smtp] inbound_port (DAIMON_SMTP__INBOUND_PORT)"
+                raise _port_taken("inbound SMTP", smtp.inbound_port, error, option) from error
             self.bound.notes.append(
                 f"SMTP port {smtp.inbound_port} cannot be used ({error.strerror}); no mail comes in by SMTP"
             )

@@ -10,13 +10,14 @@ import asyncio
 import hashlib
 import os
 import secrets
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store.database import Database, Transaction, is_unavailable
+from daimon_mcp.store.database import Database, Transaction, is_unavailable, sync_folder
 
 IN_DATABASE = 1 << 20  # larger than this (after compression) would hold up the writer
 _SMALL = 4096  # compressing this on the event loop costs less than a thread hop
@@ -48,13 +49,17 @@ def _decompressed(encoding: str, data: bytes, size: int) -> bytes:
 
 
 class Blobs:
-    """The blob folder and the blobs table."""
+    """The blob folder and the blobs table. One process at a time has the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._starting = threading.Lock()
+        self._started = False
 
-    def _path(self, digest: str) -> Path:
-        return self._folder / digest[:2] / digest
+    def _path(self, digest: str, encoding: str) -> Path:
+        # The encoding is part of the name: another version of the library may find another one better for the same
+        # bytes, and must not put its file in place of the one that a row already speaks of.
+        return self._folder / digest[:2] / (f"{digest}.zst" if encoding == "zstd" else digest)
 
     def _prepare(self, content: bytes) -> PreparedBlob:
         digest = hashlib.sha256(content).hexdigest()
@@ -62,17 +67,29 @@ class Blobs:
         if len(data) <= IN_DATABASE:
             return PreparedBlob(digest, len(content), encoding, data)
         try:
-            self._write_file(self._path(digest), data)
+            self._write_file(self._path(digest, encoding), data)
         except OSError as error:
             if is_unavailable(error):
                 raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=30) from error
             raise
         return PreparedBlob(digest, len(content), encoding, None)
 
-    @staticmethod
-    def _write_file(path: Path, data: bytes) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    def _incoming(self) -> Path:
+        """Where files are written; what an earlier process left there half written is gone."""
+        incoming = self._folder / "incoming"
+        with self._starting:
+            if not self._started:
+                incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for left in incoming.iterdir():
+                    left.unlink()
+                sync_folder(self._folder.parent)
+                self._started = True
+        return incoming
+
+    def _write_file(self, path: Path, data: bytes) -> None:
+        """Bytes, then their name, then the name of their folder: each on disk before anything relies on it."""
+        temporary = self._incoming() / f"{path.name}.{secrets.token_hex(4)}"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
@@ -82,12 +99,8 @@ class Blobs:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        for folder in (path.parent, path.parent.parent):
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        sync_folder(path.parent)
+        sync_folder(self._folder)
 
     async def prepare(self, content: bytes) -> PreparedBlob:
         """Hash, compress, and write and fsync to a file if large. Raises Refused(STORE_UNAVAILABLE)."""
@@ -111,5 +124,5 @@ class Blobs:
         return _decompressed(encoding, data, size)
 
     def _load(self, digest: str, size: int, encoding: str, data: Any) -> bytes:
-        packed = data if data is not None else self._path(digest).read_bytes()
+        packed = data if data is not None else self._path(digest, encoding).read_bytes()
         return _decompressed(encoding, packed, size)

@@ -3,7 +3,7 @@
 `write(fn)` runs a short synchronous function on the writer thread, inside a savepoint of a transaction that it may
 share with other writers, and returns when that transaction is on disk (`synchronous=FULL`). Changes announced in it are
 rung on the event loop, in commit order, before the caller resumes. Waiting for our turn may be cancelled; the
-transaction may not.
+transaction may not. A full or failing disk fails the transaction it struck, and nothing else: the next one tries again.
 
 Nobody else may open the database file in this process: closing any descriptor of it cancels SQLite's locks.
 """
@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import queue
 import sqlite3
 import sys
@@ -21,9 +22,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
-from urllib.parse import quote
 
 import aiosqlite
+import anyio
 
 from daimon_mcp.domain.changes import Change
 from daimon_mcp.domain.refusals import RefusalCode, Refused
@@ -68,6 +69,17 @@ _NO_SPACE_OR_IO = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
+}
+_NO_SPACE_OR_ACCESS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
 }
 
 
@@ -124,18 +136,30 @@ class _Done(Generic[T]):
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether this is the disk's doing (full, failing, read-only), not a mistake in a statement."""
+    """Whether this is the machine's doing (disk full, failing or closed to us), not a mistake in a statement."""
     if isinstance(error, sqlite3.Error):
         code: int = getattr(error, "sqlite_errorcode", 0)
         return code & 0xFF in _NO_SPACE_OR_IO
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+    return isinstance(error, OSError) and error.errno in _NO_SPACE_OR_ACCESS
 
 
-def _translated(error: BaseException) -> BaseException:
-    if is_unavailable(error):
-        log.error("the store cannot be written: %s", error)
-        return Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=30)
-    return error
+def _refusal() -> Refused:
+    return Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=30)
+
+
+def _closed() -> Refused:
+    return Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Nothing where folders cannot be synced (Windows). Raises OSError."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Database:
@@ -155,34 +179,47 @@ class Database:
     def uri(self) -> str:
         """What every connection here opens: an exclusive VFS keeps the wal-index in memory and other processes out."""
         vfs = "?vfs=unix-excl" if self._exclusive else ""
-        return f"file:{quote(str(self._path))}{vfs}"
+        return f"{self._path.absolute().as_uri()}{vfs}"
 
     async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> None:
-        """Open the writer, let `prepare` migrate on it, then open the readers."""
+        """Open the writer, let `prepare` migrate on it, then open the readers.
+
+        Raises what `prepare` raised, or sqlite3.Error naming the file; nothing stays open then.
+        """
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
         self._thread = threading.Thread(
             target=self._write_forever, args=(prepare, loop, ready), name="store-writer", daemon=True
         )
         self._thread.start()
-        await ready
-        for _ in range(_READERS):
-            self._readers.append(await self._reader())
+        try:
+            await ready
+            for _ in range(_READERS):
+                self._readers.append(await self._reader())
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.close()
+            raise
 
     async def _reader(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(
             self.uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        for pragma in _READER_PRAGMAS:
-            await connection.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in _READER_PRAGMAS:
+                await connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
+            raise
         return connection
 
     async def close(self) -> None:
-        """Finish what is queued, then close everything."""
+        """Finish what is queued, then close everything. What is asked from now on is refused."""
         self._closing = True
-        for reader in self._readers:
+        readers, self._readers = self._readers, []
+        for reader in readers:
             await reader.close()
-        self._readers.clear()
         if self._thread is not None:
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
@@ -191,12 +228,17 @@ class Database:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def all(self, statement: Statement, **values: Any) -> list[Row]:
-        """All rows, as of the last commit."""
+        """All rows, as of the last commit. Raises Refused(STORE_UNAVAILABLE) when the disk fails, or after `close`."""
+        if self._closing:
+            raise _closed()
         self._turn = (self._turn + 1) % len(self._readers)
         try:
             return await self._readers[self._turn].execute_fetchall(statement.sqlite, values)  # type: ignore[return-value]
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            if not is_unavailable(error):
+                raise
+            log.error("the store cannot be read: %s", error)
+            raise _refusal() from error
 
     async def one(self, statement: Statement, **values: Any) -> Row | None:
         """The first row, or None."""
@@ -205,6 +247,8 @@ class Database:
 
     async def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Rows of a written-out query, for maintenance (consistency checks), never for request paths."""
+        if self._closing:
+            raise _closed()
         return await self._readers[0].execute_fetchall(sql, values)  # type: ignore[return-value]
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -216,7 +260,7 @@ class Database:
         failing. If the caller is cancelled while its turn has not come, nothing happens; later, everything.
         """
         if self._closing:
-            raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
+            raise _closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.put(_Operation(run, loop, future))
@@ -229,19 +273,11 @@ class Database:
         ready: asyncio.Future[None],
     ) -> None:
         try:
-            connection = sqlite3.connect(
-                self.uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=512
-            )
-            (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if not objects:
-                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            for pragma in _WRITER_PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
-            prepare(connection)
+            connection = self._connect(prepare)
         except BaseException as error:  # noqa: BLE001  handed to the caller of open()
-            loop.call_soon_threadsafe(_settle, ready, None, error)
+            self._call(loop, _settle, ready, None, error)
             return
-        loop.call_soon_threadsafe(_settle, ready, None, None)
+        self._call(loop, _settle, ready, None, None)
         while (first := self._queue.get()) is not None:
             group = [first]
             while len(group) < _GROUP:
@@ -255,6 +291,37 @@ class Database:
                 group.append(following)
             self._commit(connection, group)
         connection.close()
+
+    def _connect(self, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+        """The writer's connection, set up and migrated."""
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = sqlite3.connect(
+                self.uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=512
+            )
+            (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not objects:
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            for pragma in _WRITER_PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            prepare(connection)
+            if not objects:
+                # SQLite syncs the folder the file is in; that folder may be as new, and its parents too.
+                for folder in self._path.absolute().parent.parents:
+                    with contextlib.suppress(OSError):  # one that we may not read was not made by us
+                        sync_folder(folder)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise type(error)(f"{self._path} cannot be used: {error}") from error
+            raise
+        return connection
+
+    @staticmethod
+    def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+            loop.call_soon_threadsafe(function, *arguments)
 
     def _commit(self, connection: sqlite3.Connection, group: list[_Operation]) -> None:
         group = [operation for operation in group if not operation.future.cancelled()]
@@ -270,12 +337,13 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+            unavailable = is_unavailable(error)
+            if unavailable:
+                log.error("the store cannot be written: %s", error)
             for each in done:
                 each.changes.clear()
-                each.error = each.error or _translated(error)
-        loop = group[0].loop
-        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
-            loop.call_soon_threadsafe(self._resolve, done)
+                each.error = each.error or (_refusal() if unavailable else error)
+        self._call(group[0].loop, self._resolve, done)
 
     @staticmethod
     def _run_one(connection: sqlite3.Connection, each: _Done[Any]) -> None:
@@ -298,7 +366,10 @@ class Database:
     def _resolve(self, done: list[_Done[Any]]) -> None:
         for each in done:
             if each.error is None and each.changes:
-                self._on_commit(each.changes)
+                try:
+                    self._on_commit(each.changes)
+                except Exception:
+                    log.exception("the bell is broken")  # what was committed is committed, and its caller must know
             _settle(each.operation.future, each.value, each.error)
 
 
@@ -307,5 +378,7 @@ def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None
         return
     if error is None:
         future.set_result(value)
+    elif isinstance(error, StopIteration):  # which a future cannot carry
+        future.set_exception(RuntimeError("a write function ran out of items"))
     else:
         future.set_exception(error)

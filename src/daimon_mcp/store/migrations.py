@@ -1,18 +1,19 @@
 """Numbered steps from any older store to this one; `PRAGMA user_version` says where a store stands.
 
 Each step runs in one transaction. Before the first step on a store that holds something, a copy is made beside it.
-A store newer than this program is refused, never touched.
+A store newer than this program is refused, never touched, and so is a database that some other program made.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from daimon_mcp.store.compiled import SCHEMA
-from daimon_mcp.store.database import APPLICATION_ID
+from daimon_mcp.store.database import APPLICATION_ID, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,16 @@ STEPS: Sequence[Step] = (_create,)
 
 
 def migrate(connection: sqlite3.Connection, *, backups: Path, steps: Sequence[Step] = STEPS) -> None:
-    """Bring the store up to date. Raises SchemaTooNew; leaves the store as it was if a step fails."""
+    """Bring the store up to date; `backups` is a folder beside it, made when needed.
+
+    Raises SchemaTooNew, sqlite3.DatabaseError for somebody else's database, and what a step raises: the store then is
+    as it was before that step.
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if (version or objects) and application != APPLICATION_ID:
+        raise sqlite3.DatabaseError("it is the database of another program")
     if version > len(steps):
         raise SchemaTooNew(
             f"this data folder was written by a newer daimon-mcp (schema {version}, this program knows {len(steps)}); "
@@ -42,10 +51,7 @@ def migrate(connection: sqlite3.Connection, *, backups: Path, steps: Sequence[St
     if version == len(steps):
         return
     if version:
-        backups.mkdir(mode=0o700, exist_ok=True)
-        copy = backups / f"before-schema-{len(steps)}-from-{version}.db"
-        copy.unlink(missing_ok=True)  # of an attempt that did not finish: the store is still at `version`
-        connection.execute("VACUUM INTO ?", (str(copy),))
+        copy = _back_up(connection, backups, f"before-schema-{len(steps)}-from-{version}.db")
         log.info("migrating the store from schema %d to %d; a copy is in backups/%s", version, len(steps), copy.name)
     connection.execute("PRAGMA foreign_keys=OFF")
     try:
@@ -58,9 +64,30 @@ def migrate(connection: sqlite3.Connection, *, backups: Path, steps: Sequence[St
                     raise sqlite3.IntegrityError(f"step {number + 1} left {len(broken)} broken references")
                 connection.execute(f"PRAGMA user_version={number + 1}")
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk has rolled back already
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
     finally:
         connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _back_up(connection: sqlite3.Connection, backups: Path, name: str) -> Path:
+    """A copy of the store, on disk when this returns; a copy that was not finished never has the name."""
+    backups.mkdir(mode=0o700, exist_ok=True)
+    copy, unfinished = backups / name, backups / f"{name}.unfinished"
+    unfinished.unlink(missing_ok=True)
+    try:
+        connection.execute("VACUUM INTO ?", (str(unfinished),))
+        descriptor = os.open(unfinished, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        unfinished.replace(copy)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(backups)
+    sync_folder(backups.parent)
+    return copy

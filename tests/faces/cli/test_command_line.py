@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def daimon(folder: Path, *arguments: str, status: int = 0, **more: str) -> subpr
 
 
 @contextmanager
-def serving(folder: Path, **more: str) -> Iterator[str]:
+def serving(folder: Path, **more: str) -> Generator[str]:
     """`daimon-mcp serve`; what it printed until it was ready."""
     with subprocess.Popen(
         [sys.executable, "-m", "daimon_mcp", "serve"],
