@@ -302,7 +302,9 @@ class App:
 
 
 def _port_taken(what: str, port: int, error: OSError, option: str) -> OSError:
-    return OSError(f"{what} port {port}: {error.strerror}; choose another with {option}")
+    # asyncio puts words of its own into strerror; the number's are plain.
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return OSError(f"{what} port {port}: {why}; choose another with {option}")
 
 
 class _NotesAddress(anyio.abc.TaskStatus[tuple[str, int]]):

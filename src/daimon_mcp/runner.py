@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,11 @@ from daimon_mcp.store.migrations import SchemaTooNew
 
 log = logging.getLogger(__name__)
 
-STARTUP_ERRORS = (SettingsError, WrongMasterKey, SchemaTooNew, OSError)
+STARTUP_ERRORS = (SettingsError, WrongMasterKey, SchemaTooNew, sqlite3.Error, OSError)
+"""What can be wrong with a folder or a configuration; each has a text for the person who starts the server."""
+
+_TAKE_OVER_SECONDS = 15.0
+_LOOK_AGAIN_SECONDS = 0.02
 
 
 def configured(settings: Settings) -> None:
@@ -78,7 +85,11 @@ class BusyFolder(Exception):
 
 
 def holder(data_dir: Path) -> tuple[str, int]:
-    """Who has the lock of a data folder: `serve`, `auto` or `alone` ("" if nobody can tell), and the process id."""
+    """Who has the lock of a data folder: `serve`, `auto`, `alone` or `command`, and the process id.
+
+    `("", 0)` when the file does not say. It may speak of the holder before, for the moment between taking the lock and
+    signing it: who means to act on the answer looks twice.
+    """
     try:
         pid, _, kind = (data_dir / shim.LOCK_NAME).read_text().strip().partition(" ")
         return kind, int(pid)
@@ -87,36 +98,42 @@ def holder(data_dir: Path) -> tuple[str, int]:
 
 
 def take_over(data_dir: Path) -> tuple[owner.Lock, owner.Listener]:
-    """The lock and socket of a data folder; an owner that a bridge started makes way. Raises BusyFolder."""
-    import time
+    """The lock and socket of a data folder. Raises BusyFolder.
 
-    deadline = time.monotonic() + 15
+    An owner that a bridge started makes way; a command that works on the folder is waited for.
+    """
+    deadline = time.monotonic() + _TAKE_OVER_SECONDS
     asked: set[int] = set()
-    while True:
-        held = owner.lock(str(data_dir), "serve")
-        if held is not None:
-            return held, owner.bind_socket(str(data_dir))
+    before = ("", 0)
+    while (held := owner.lock(str(data_dir), "serve")) is None:
+        kind, pid = found = holder(data_dir)
+        if found == before:
+            if kind in ("serve", "alone") or time.monotonic() > deadline:
+                raise BusyFolder(f"another daimon-mcp (process {pid}) has this data folder: {data_dir}")
+            if kind == "auto" and pid not in asked:
+                asked.add(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        before = found
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    return held, owner.bind_socket(str(data_dir))
+
+
+def _lock_alone(data_dir: Path) -> owner.Lock:
+    deadline = time.monotonic() + _TAKE_OVER_SECONDS
+    while (held := owner.lock(str(data_dir), "alone")) is None:
         kind, pid = holder(data_dir)
-        if kind == "auto" and pid not in asked and pid > 1:
-            asked.add(pid)
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
-        elif kind not in ("auto", "") or time.monotonic() > deadline:
-            raise BusyFolder(f"another daimon-mcp (process {pid}) has this data folder: {data_dir}")
-        time.sleep(0.02)
+        if kind != "command" or time.monotonic() > deadline:
+            raise BusyFolder(
+                f"another daimon-mcp (process {pid}) has this data folder; leave --alone away to share it: {data_dir}"
+            )
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    return held
 
 
 def run_alone(settings: Settings, *, api_key: str | None) -> None:
     """Serve one MCP session on stdio in this very process, listeners and all. Raises STARTUP_ERRORS, BusyFolder."""
-    held = owner.lock(str(settings.data_dir), "alone")
-    if held is None:
-        _, pid = holder(settings.data_dir)
-        raise BusyFolder(
-            f"another daimon-mcp (process {pid}) has this data folder; leave --alone away to share it: "
-            f"{settings.data_dir}"
-        )
+    held = _lock_alone(settings.data_dir)
     try:
         run_loop(_alone(settings, api_key))
     finally:

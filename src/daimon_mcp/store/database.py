@@ -152,12 +152,15 @@ def _closed() -> Refused:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable. Nothing where folders cannot be synced (Windows). Raises OSError."""
+    """Make the names in a folder durable, on systems where folders can be synced. Raises OSError."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
     finally:
         os.close(descriptor)
 

@@ -1,43 +1,54 @@
 """Envelopes as tool results: a short text a model can act on, and the whole envelope as structured content.
 
 What strangers wrote stands in the text between marks with a random boundary, which a stranger cannot know and so cannot
-close; the words around it are ours.
+close; every line outside the marks is ours. Each message has marks of its own: no body can pass for the next message.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 from mcp_types import CallToolResult, TextContent
 
+View = Mapping[str, Any]
 
-def success(summary: str, envelope: Mapping[str, Any]) -> CallToolResult:
-    """The result of an operation that was done."""
-    result: Mapping[str, Any] = envelope["result"]
-    parts = [summary, _body(result)]
+
+def success(summary: str, envelope: View, *, reading: bool = True, offset: int = 0) -> CallToolResult:
+    """The result of an operation that was done.
+
+    `reading` shows what was read; a tool that writes does not repeat what its caller has just sent. `offset` is where
+    in a message's text the caller asked to go on.
+    """
+    result: View = envelope["result"]
+    parts = [summary, *_body(result, reading=reading, offset=offset)]
     if "agent_script" in result:
         parts.append(f"For your operator: {result['agent_script']}")
-    parts += [_steps(envelope["next_steps"])]
-    return CallToolResult(
-        content=[TextContent(type="text", text="\n".join(part for part in parts if part))],
-        structured_content=dict(envelope),
-    )
+    return _result([*parts, _steps(envelope["next_steps"])], envelope, is_error=False)
 
 
-def refusal(envelope: Mapping[str, Any]) -> CallToolResult:
+def refusal(envelope: View) -> CallToolResult:
     """The result of an operation that was refused."""
-    parts = [f"{envelope['error']}: {envelope['message']}"]
-    context: Mapping[str, Any] = envelope.get("upgrade_context") or {}
+    parts = [f"{envelope['error']}: {envelope['message']}", _json({key: envelope.get(key) for key in _REFUSED_FACTS})]
+    refused = [*envelope.get("refused_recipients", ()), *envelope.get("unreachable_recipients", ())]
+    if refused:
+        parts.append(_fence([_flat(", ".join(refused))]))
+    context: View = envelope.get("upgrade_context") or {}
     if context:
         parts.append(f"For your operator: {context['agent_script']}")
-    parts.append(_steps(envelope["next_steps"]))
+    return _result([*parts, _steps(envelope["next_steps"])], envelope, is_error=True)
+
+
+_REFUSED_FACTS = ("current_usage", "parked")
+
+
+def _result(parts: Sequence[str], envelope: View, *, is_error: bool) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text="\n".join(part for part in parts if part))],
         structured_content=dict(envelope),
-        is_error=True,
+        is_error=is_error,
     )
 
 
@@ -45,64 +56,132 @@ def _steps(steps: Sequence[str]) -> str:
     return "\n".join(f"Next: {step}" for step in steps)
 
 
-def _body(result: Mapping[str, Any]) -> str:
-    if "messages" in result:
-        return _fenced("\n".join(_line(each) for each in result["messages"])) if result["messages"] else ""
+def _body(result: View, *, reading: bool, offset: int) -> list[str]:
+    """What a result says besides its summary: facts of ours as one line of JSON, then strangers' words in marks."""
+    for name, row in _ROWS.items():
+        if name in result:
+            rows: Sequence[View] = result[name]
+            return [_json(result, without=(name,)), _fence(["\n".join(row(each) for each in rows)] if rows else [])]
     if "thread" in result:
-        return _fenced("\n\n".join(_mail(each, each["reply_body"]) for each in result["thread"]["messages"]))
+        thread: View = result["thread"]
+        facts = {**_without(result, ("thread",)), "message_count": thread["message_count"]}
+        return [_json(facts), _fence([_mail(each, each["reply_body"]) for each in thread["messages"]])]
     if result.get("message"):
-        return _whole(result["message"])
+        return [_json(result, without=("message",)), *_message(result["message"], 0)]
     if "body_text" in result and "from_address" in result:
-        return _whole(result)
-    return orjson.dumps(
-        {key: value for key, value in result.items() if value not in (None, [], {}) and key not in _SAID}
-    ).decode()
+        return _message(result, offset)
+    if "body_text" in result:
+        return _draft(result, reading=reading)
+    people = _fence([f"To: {_people(result['recipients'])}"]) if result.get("recipients") else ""
+    return [_json(result, without=("recipients", "refused_recipients")), people]
 
 
 # Said in the text already, or of use to programs only.
-_SAID = {"agent_script", "operator_action_url", "operator_action_label", "magic_link", "note"}
+_SAID = frozenset({"agent_script", "operator_action_url", "operator_action_label", "magic_link", "note", "has_more"})
 
 
-def _line(message: Mapping[str, Any]) -> str:
-    when = message["received_at"] or message["sent_at"] or ""
+def _without(result: View, names: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if key not in names}
+
+
+def _json(facts: View, *, without: Sequence[str] = ()) -> str:
+    """Facts of ours on one line, without what is empty; "" if nothing is left."""
+    empty: tuple[Any, ...] = (None, [], {}, "")
+    kept = {k: v for k, v in facts.items() if v not in empty and k not in _SAID and k not in without}
+    return orjson.dumps(kept).decode() if kept else ""
+
+
+def _message_row(message: View) -> str:
+    when = message["received_at"] or message["sent_at"] or message.get("scheduled_at") or ""
     marks = "" if message["read"] else " unread"
     status = f" {message['delivery_status']}" if message["delivery_status"] else ""
-    other = message["from_address"] if message["direction"] == "inbound" else "to " + ", ".join(message["to_addresses"])
-    return f"{message['id']}{marks}{status} {when} {other} | {message['subject']} | {message['preview']}"
+    inbound = message["direction"] == "inbound"
+    other = message["from_address"] if inbound else f"to {_people(message['to_addresses'])}"
+    return _flat(f"{message['id']}{marks}{status} {when} {other} | {message['subject']} | {message['preview']}")
 
 
-def _whole(message: Mapping[str, Any]) -> str:
-    is_reply = bool(message.get("in_reply_to"))
-    text = _fenced(_mail(message, message["reply_body"] if is_reply else message["body_text"]))
-    facts: dict[str, Any] = {
-        "id": message["id"],
-        "thread_id": message["thread_id"],
-        "kind": message["kind"],
-        "delivery_status": message["delivery_status"],
-        "attachments": [
-            {"id": each["id"], "content_type": each["content_type"], "size": each["size"]}
-            for each in message["attachments"]
-        ],
-        "deliveries": message.get("deliveries"),
-    }
-    kept = {key: value for key, value in facts.items() if value}
-    return f"{orjson.dumps(kept).decode()}\n{text}"
+def _inbox_row(inbox: View) -> str:
+    counts = f"{inbox['message_count']} messages, {inbox['unread_count']} unread"
+    return _flat(f"{inbox['id']} {inbox['address']} {counts} | {inbox['display_name']}")
 
 
-def _mail(message: Mapping[str, Any], text: str) -> str:
+def _draft_row(draft: View) -> str:
+    when = f" {draft['send_at']}" if draft["send_at"] else ""
+    people = _people(each["email"] for each in draft["to"])
+    return _flat(f"{draft['id']} {draft['status']}{when} to {people} | {draft['subject'] or ''} | {draft['preview']}")
+
+
+_ROWS: Mapping[str, Callable[[View], str]] = {
+    "messages": _message_row,
+    "inboxes": _inbox_row,
+    "drafts": _draft_row,
+}
+
+
+def _message(message: View, offset: int) -> list[str]:
+    names = ("id", "thread_id", "kind", "delivery_status", "authentication", "parse_warnings", "truncated_fields")
+    text: str = message["body_text"]
+    new: str = message["reply_body"]
+    # The new words of an answer are enough, unless they may be cut short themselves: `offset` counts in body_text.
+    whole = not message["truncated"] or 2 * len(new) < len(text)
+    if message.get("in_reply_to") and offset == 0 and whole:
+        text = new
+    return [_json({name: message.get(name) for name in names}), _fence([_mail(message, text)])]
+
+
+def _mail(message: View, text: str) -> str:
     who = f"{message['from_name']} <{message['from_address']}>" if message["from_name"] else message["from_address"]
-    head = [
-        f"Message: {message['id']}",
-        f"From: {who}",
-        f"To: {', '.join(message['to_addresses'])}",
-        f"Subject: {message['subject']}",
+    head = [f"Message: {message['id']}", f"From: {who}", f"To: {_people(message['to_addresses'])}"]
+    if message["cc_addresses"]:
+        head.append(f"Cc: {_people(message['cc_addresses'])}")
+    head.append(f"Subject: {message['subject']}")
+    head += [
+        f"Attachment: {each['id']} {each['filename']} ({each['content_type']}, {each['size']} bytes)"
+        for each in message.get("attachments", ())
     ]
-    files = [each["filename"] for each in message.get("attachments", ())]
-    if files:
-        head.append(f"Attachments: {', '.join(files)}")
-    return "\n".join([*head, "", text])
+    head += [f"Delivery: {_delivery(each)}" for each in message.get("deliveries", ())]
+    return "\n".join([*map(_flat, head), "", text])
 
 
-def _fenced(text: str) -> str:
-    mark = f"mail-{secrets.token_hex(4)}"
-    return f"<{mark}>\n{text}\n</{mark}>"
+def _delivery(delivery: View) -> str:
+    said = f": {delivery['last_reply']}" if delivery.get("last_reply") else ""
+    return f"{delivery['recipient']} {delivery['status']}, {delivery['attempts']} attempts{said}"
+
+
+def _draft(draft: View, *, reading: bool) -> list[str]:
+    names = ("id", "inbox_id", "kind", "status", "send_at", "thread_id", "message_id", "labels", "truncated_fields")
+    # A draft that answers or forwards has the recipients and the subject of somebody else's mail.
+    head = [f"{name.title()}: {_people(_address(each) for each in draft[name])}" for name in ("to", "cc", "bcc")]
+    head = [line for line in [*head, f"Subject: {draft['subject'] or ''}"] if not line.endswith(": ")]
+    lines = [*map(_flat, head), *(["", draft["body_text"]] if reading and draft["body_text"] else [])]
+    return [_json({name: draft.get(name) for name in names}), _fence(["\n".join(lines)] if lines else [])]
+
+
+def _address(person: View) -> str:
+    return f"{person['name']} <{person['email']}>" if person.get("name") else str(person["email"])
+
+
+_MOST_PEOPLE = 20
+
+
+def _people(addresses: Any) -> str:
+    found = [str(each) for each in addresses]
+    more = f" and {len(found) - _MOST_PEOPLE} more" if len(found) > _MOST_PEOPLE else ""
+    return ", ".join(found[:_MOST_PEOPLE]) + more
+
+
+def _flat(text: str) -> str:
+    """One line: nothing in a header or a row can begin a line of its own."""
+    return " ".join(text.split())
+
+
+def _fence(texts: Sequence[str]) -> str:
+    """Each text between marks; the same random marks for all, and in none of them."""
+    mark = _mark()
+    while any(mark in text for text in texts):
+        mark = _mark()
+    return "\n".join(f"<{mark}>\n{text}\n</{mark}>" for text in texts)
+
+
+def _mark() -> str:
+    return f"mail-{secrets.token_hex(4)}"

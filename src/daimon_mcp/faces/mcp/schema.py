@@ -19,7 +19,7 @@ def input_schema(model: type[BaseModel], *, nullable: bool = False) -> Schema:
 
 
 # Enforced all the same; a refusal names the bound. Saying them here would cost every conversation hundreds of bytes.
-_UNSAID = {"maxLength", "minLength", "maxItems", "pattern"}
+_UNSAID = {"maxLength", "minLength", "minimum", "maxItems", "pattern"}
 
 
 def _pruned(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -> Schema:
@@ -30,6 +30,8 @@ def _pruned(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -
         if (key == "title" and isinstance(value, str)) or key in _UNSAID:
             continue
         if key == "default" and (value is None or value is False):
+            continue
+        if key == "additionalProperties" and value is True:
             continue
         if key == "properties":
             pruned[key] = {name: _pruned(each, definitions, nullable=nullable) for name, each in value.items()}
@@ -48,9 +50,10 @@ def _without_null(branches: list[Schema], *, nullable: bool) -> Schema:
     real = [branch for branch in branches if branch != {"type": "null"}]
     if len(real) != 1:
         return {"anyOf": real}
-    if len(real) == len(branches) or not nullable or not isinstance(real[0].get("type"), str):
+    if len(real) == len(branches) or not nullable:
         return real[0]
-    return {**real[0], "type": [real[0]["type"], "null"]}
+    types = cast("str | list[str]", real[0]["type"])
+    return {**real[0], "type": [*([types] if isinstance(types, str) else types), "null"]}
 
 
 _TYPES: dict[str, Schema] = {
@@ -65,7 +68,7 @@ _TYPES: dict[str, Schema] = {
     "os": {"type": "array", "items": {"type": "object"}},
 }
 
-_STEPS = {"type": "array", "items": {"type": "string"}}
+_STEPS = {"type": "array"}
 
 
 def output_schema(**fields: str) -> Schema:

@@ -28,7 +28,7 @@ TOOLS: tuple[AnyTool, ...] = (
         title="List drafts",
         description="List unsent mail of an inbox, scheduled too, newest first.",
         request=ListDrafts,
-        output=output_schema(drafts="os", has_more="b", next_cursor="s?"),
+        output=output_schema(drafts="os", next_cursor="s?"),
         run=lambda call: call.operations.drafts.list_drafts(call.actor, call.request),
         reads=True,
     ),

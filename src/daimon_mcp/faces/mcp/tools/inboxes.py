@@ -26,7 +26,7 @@ TOOLS: tuple[AnyTool, ...] = (
         title="List inboxes",
         description="List your inboxes with counts, newest first.",
         request=ListInboxes,
-        output=output_schema(inboxes="os", total="n", has_more="b", next_cursor="s?"),
+        output=output_schema(inboxes="os", total="n", next_cursor="s?"),
         run=lambda call: call.operations.inboxes.list_inboxes(call.actor, call.request),
         core=True,
         reads=True,
