@@ -91,6 +91,8 @@ def http_server(app: Starlette) -> HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Whoever connects from loopback could otherwise say it is somebody else, and guess passcodes for ever.
+            proxy_headers=False,
             lifespan="on",
             timeout_graceful_shutdown=2,
             ws="none",

@@ -259,7 +259,7 @@ async def test_a_wrong_passcode_gets_the_same_page_with_the_tries_left(
     for left in (4, 3):
         answer = await client.post("/upgrade", data=fields)
         assert answer.status_code == 403
-        assert f"{left} tries are left" in words_of(answer.text)
+        assert f"tries left: {left}" in words_of(answer.text)
         assert "to answer customers" in words_of(answer.text)
         assert "Look &amp; &lt;see&gt;</textarea>" in answer.text
         assert "not-the-passcode" not in answer.text

@@ -31,25 +31,39 @@ def size(envelope: Mapping[str, Any]) -> int:
 def narrowed(request: Request, result: Mapping[str, Any], measured: int, most: int) -> Request | None:
     """The same question for less, or None when it cannot be asked for less.
 
-    A list is asked for fewer rows, so that its cursor goes on where it stops; a text for fewer tokens.
+    A text is asked for fewer tokens, so that `next_offset` goes on where it stops; a list for fewer rows, so that its
+    cursor does. `measured` and `most` are bytes.
     """
-    share = 0.9 * most / measured
     tokens = getattr(request, "max_tokens", None)
-    if isinstance(tokens, int) and tokens > _LEAST_TOKENS:
-        # Texts come twice in an answer (all of it, and the new words), so this may take more than one round.
-        return request.model_copy(update={"max_tokens": max(_LEAST_TOKENS, int(min(tokens, most) * share))})
-    rows = _rows(result)
+    texts = [len(text.encode()) for text in _texts(result)]
+    room = most - (measured - sum(texts))
+    if isinstance(tokens, int) and tokens > _LEAST_TOKENS and texts and room > most // 5:
+        shown = min(tokens, max(texts) // BYTES_PER_TOKEN)
+        return request.model_copy(
+            update={"max_tokens": min(tokens - 1, max(_LEAST_TOKENS, int(0.9 * shown * room / sum(texts))))}
+        )
+    rows = len(_rows(result))
     if hasattr(request, "limit") and rows > 1:
-        return request.model_copy(update={"limit": max(1, int(rows * share))})
+        return request.model_copy(update={"limit": max(1, int(0.9 * rows * most / measured))})
+    if isinstance(tokens, int) and tokens > _LEAST_TOKENS:
+        return request.model_copy(update={"max_tokens": _LEAST_TOKENS})
     return None
 
 
 _LEAST_TOKENS = 100
 
 
-def _rows(result: Mapping[str, Any]) -> int:
+def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = result.get("thread", result)
-    return max((len(cast("list[Any]", found[n])) for n in ("messages", "drafts", "inboxes") if n in found), default=0)
+    for name in ("messages", "drafts", "inboxes"):
+        if name in found:
+            return found[name]
+    return []
+
+
+def _texts(result: Mapping[str, Any]) -> list[str]:
+    found = [result, *_rows(result)]
+    return [text for each in found for name in ("body_text", "reply_body", "body_html") if (text := each.get(name))]
 
 
 def clipped(envelope: dict[str, Any], most: int) -> dict[str, Any]:
