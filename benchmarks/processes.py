@@ -29,7 +29,9 @@ def daimon_command() -> list[str]:
 
 def environment(folder: Path | None = None) -> dict[str, str]:
     """What clients give their servers, and little else; with `folder`, a data folder and free ports."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SYSTEMROOT") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "SYSTEMROOT") if name in os.environ
+    }
     if folder is None:
         return kept
     # Port 0 is any free one: a benchmark must not meet a server that is really in use.

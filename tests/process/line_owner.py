@@ -1,7 +1,7 @@
 """An owner of JSON-RPC lines without an MCP library, which does to itself what it is asked: `line_owner.py DATA`.
 
-Files in DATA: `received` has every line and the process that got it, `go` lets held requests end, `idle` has the
-idle time in seconds, `losers` counts owners that found the lock taken.
+Files in DATA: `received` has every line and the process that got it, `answered` a letter for each big answer, `go` lets
+held requests end, `idle` has the idle time in seconds, `losers` counts owners that found the lock taken.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class Session:
                     "key": os.environ.get("DAIMON_API_KEY"),
                     "open": open_files(),
                 }
+            case "big":
+                result = "x" * params["size"]
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "crash":
@@ -97,6 +99,9 @@ class Session:
             case _:
                 pass
         await self.say({"id": message["id"], "result": result})
+        if message["method"] == "big":
+            with (self.data / "answered").open("a") as answered:
+                answered.write("x")
 
     async def go(self) -> None:
         while not (self.data / "go").exists():  # noqa: ASYNC110 - another process makes it

@@ -163,6 +163,16 @@ def test_a_client_may_use_ids_that_look_like_the_bridges() -> None:
     assert wire.ledger.from_owner(line(id="daimon-replay-1", result={}))
 
 
+def test_replays_that_a_second_loss_left_open_are_forgotten() -> None:
+    wire = Wire()
+    wire.client(id=0, method="initialize", params={})
+    wire.ledger.from_owner(line(id=0, result={}))
+    wire.ledger.lost(sent=wire.end, base=0)
+    wire.ledger.lost(sent=0, base=0)
+    assert not wire.ledger.from_owner(line(id="daimon-replay-1", result={}))
+    assert wire.ledger.from_owner(line(id="daimon-replay-1", result={}))
+
+
 def test_a_handshake_without_answer_is_sent_again_as_it_was() -> None:
     wire = Wire()
     wire.client(id=0, method="initialize", params={})

@@ -6,19 +6,29 @@ import email
 import email.policy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.message import EmailMessage
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
-from tests.support.daimon import Agent, Daimon
+from tests.support.daimon import Agent, Daimon, MovableClock
 from tests.support.sink import Sink
 
 from daimon_mcp.domain.changes import Change
+from daimon_mcp.domain.clock import SECOND, parse_time
 from daimon_mcp.domain.envelopes import Envelope, Peer
 
 T = TypeVar("T")
 
+ROBO, OTHER = "robo@agents.localhost", "other@agents.localhost"
+
 PEER = Peer(address="192.0.2.1", helo="mail.example.com", cid="test")
 _number = 0
+
+
+def clock_at(moment: str) -> MovableClock:
+    """A clock that stands at a time such as `2026-11-10T12:00:00Z`."""
+    clock = MovableClock()
+    clock.move((parse_time(moment) - clock.now()) / SECOND)
+    return clock
 
 
 def eml(
@@ -69,6 +79,12 @@ async def until(daimon: Daimon, look: Callable[[], Awaitable[T | None]]) -> T:
         unsubscribe()
 
 
+async def delivered_to(agent: Agent, inbox: str, **filters: Any) -> list[dict[str, Any]]:
+    """What an inbox has received, oldest first."""
+    found = await agent.do("list_messages", inbox=inbox, limit=100, sort="asc", direction="inbound", **filters)
+    return found["messages"]
+
+
 async def status_of(agent: Agent, message_id: str) -> str:
     """`delivery_status` of a message."""
     return (await agent.do("get_message", message_id=message_id))["delivery_status"]
@@ -86,7 +102,7 @@ async def becomes(daimon: Daimon, agent: Agent, message_id: str, *statuses: str)
 
 def read_mail(content: bytes) -> EmailMessage:
     """A message as the standard library reads it: not with our own parser."""
-    return cast(EmailMessage, email.message_from_bytes(content, policy=email.policy.default))
+    return email.message_from_bytes(content, policy=email.policy.default)
 
 
 def relayed_through(sink: Sink) -> dict[str, Any]:

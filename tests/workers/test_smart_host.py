@@ -160,6 +160,15 @@ async def test_a_no_to_the_whole_message_is_one_for_all_who_were_left(step: str,
     assert sink.connections == (2 if reply.startswith("421") else 1)
 
 
+async def test_a_goodbye_among_the_recipients_is_one_to_the_whole_message() -> None:
+    async with Sink() as sink:
+        sink.answer("RCPT", "421 4.3.2 Shutting down", match=BOB, times=1)
+        host = host_for(sink)
+        results = await relay(host, ADA, BOB, EVE)
+    attempt = Attempt(Outcome.DEFERRED, 421, "4.3.2", "Shutting down", host.remote)
+    assert results == {ADA: attempt, BOB: attempt, EVE: attempt}
+
+
 async def test_no_recipient_left_means_no_content() -> None:
     async with Sink() as sink:
         sink.answer("RCPT", "550 5.1.1 No such user")
@@ -334,6 +343,16 @@ async def test_a_kept_connection_that_died_costs_the_message_nothing(step: str, 
             sink.drop(step)
         else:
             sink.answer(step, "421 4.4.2 Idle too long", times=1)
+        assert outcomes(await relay(host)) == {ADA: "accepted"}
+        await host.close()
+    assert [stored.connection for stored in sink.messages] == [1, 2]
+
+
+async def test_a_kept_connection_that_cannot_reset_is_not_used() -> None:
+    async with Sink() as sink:
+        host = host_for(sink)
+        await relay(host)
+        sink.answer("RSET", "502 5.5.1 What?", times=1)
         assert outcomes(await relay(host)) == {ADA: "accepted"}
         await host.close()
     assert [stored.connection for stored in sink.messages] == [1, 2]

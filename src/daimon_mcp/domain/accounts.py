@@ -41,6 +41,11 @@ class Actor:
     permissions: frozenset[str] | None = None
     read_only: bool = False
 
+    def holds(self, permission: str) -> bool:
+        """Whether this actor may do what `permission` names."""
+        writes = not permission.endswith("_read")
+        return not (self.read_only and writes) and (self.permissions is None or permission in self.permissions)
+
     def require(self, permission: str) -> None:
         """Raise FORBIDDEN unless this actor holds `permission`, such as `message_send` or `inbox_create`."""
         if self.read_only and not permission.endswith("_read"):

@@ -14,6 +14,7 @@ DAY = 24 * HOUR
 
 _OFFSET = re.compile(r"(?:[zZ]|[+-]\d{2}:?\d{2})$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_YEAR = 9000  # so that the day, month and retry after any time we take can be written too
 
 
 class Clock(Protocol):
@@ -75,10 +76,12 @@ def parse_time(text: str) -> int:
             example = "2026-11-21T09:00:00Z"
         raise BadTime(f"has no UTC offset; write it like {example} or {example[:-1]}+02:00")
     try:
-        moment = datetime.fromisoformat(stripped)
-        return from_datetime(moment)
+        moment = datetime.fromisoformat(stripped).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadTime("is not an ISO 8601 time; write it like 2026-11-21T09:00:00Z") from None
+    if not 1970 <= moment.year <= _LAST_YEAR:
+        raise BadTime(f"must be of the years 1970 to {_LAST_YEAR}")
+    return from_datetime(moment)
 
 
 def day_period(now: int) -> str:

@@ -81,12 +81,14 @@ def usage_facts(limits: Limits, usage: Usage, now: int) -> dict[str, Fact]:
     }
 
 
-def check_send(tier: Tier, limits: Limits, usage: Usage, recipients: int, now: int) -> None:
-    """Raise Refused unless `recipients` more sends are allowed at `now`.
+def check_send(tier: Tier, limits: Limits, usage: Usage, recipients: int, now: int, *, at: int | None = None) -> None:
+    """Raise Refused unless `recipients` more sends are allowed `at` a time, which is `now` unless it is later.
 
+    `usage` is of the day and month of `at`. The limit of a minute is asked of what leaves now only.
     SEND_REQUIRES_PAID on a tier that cannot send; SEND_LIMIT_EXCEEDED for the month, then the day;
     RATE_LIMIT_EXCEEDED for the last 60 seconds.
     """
+    leaves = now if at is None else max(now, at)
     higher = next_tier(tier)
     upgrade = str(higher) if higher != tier else None
     if not limits.may_send:
@@ -103,9 +105,11 @@ def check_send(tier: Tier, limits: Limits, usage: Usage, recipients: int, now: i
         )
 
     if limits.sends_per_month is not None and usage.this_month + recipients > limits.sends_per_month:
-        raise over("MONTHLY_SEND_QUOTA", usage.this_month, limits.sends_per_month, next_month(now))
+        raise over("MONTHLY_SEND_QUOTA", usage.this_month, limits.sends_per_month, next_month(leaves))
     if limits.sends_per_day is not None and usage.today + recipients > limits.sends_per_day:
-        raise over("DAILY_SEND_QUOTA", usage.today, limits.sends_per_day, next_day(now))
+        raise over("DAILY_SEND_QUOTA", usage.today, limits.sends_per_day, next_day(leaves))
+    if leaves > now:
+        return
     if limits.sends_per_minute is not None and usage.last_minute + recipients > limits.sends_per_minute:
         raise Refused(
             RefusalCode.RATE_LIMIT_EXCEEDED,

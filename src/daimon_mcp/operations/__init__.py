@@ -14,6 +14,7 @@ from daimon_mcp.operations.inboxes import Inboxes
 from daimon_mcp.operations.messages import Messages
 from daimon_mcp.operations.receiving import Receiving
 from daimon_mcp.operations.replying import Replying
+from daimon_mcp.operations.reports import Reports
 from daimon_mcp.operations.sending import Sending
 from daimon_mcp.operations.threads import Threads
 from daimon_mcp.operations.upgrades import Upgrades
@@ -32,9 +33,10 @@ class Operations:
         self.inboxes = Inboxes(core, self.credentials)
         self.messages = Messages(core)
         self.threads = Threads(core)
-        self.sending = Sending(core, self.upgrades)
+        reports = Reports(core, self.texts)
+        self.sending = Sending(core, self.upgrades, reports)
         self.replying = Replying(core, self.sending)
         self.drafts = Drafts(core, self.sending, self.replying)
         self.receiving = Receiving(core)
-        self.delivering = Delivering(core, self.texts)
+        self.delivering = Delivering(core, reports)
         self.guide = Guide(self.texts, self.upgrades)

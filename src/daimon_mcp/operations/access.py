@@ -17,6 +17,7 @@ from daimon_mcp.store.threads import StoredThread
 def _visible(actor: Actor, inbox: Inbox | None) -> bool:
     return (
         inbox is not None
+        and inbox.deleted_at is None
         and inbox.account_no == actor.account_no
         and (actor.inbox_no is None or inbox.no == actor.inbox_no)
     )
@@ -57,11 +58,11 @@ async def _only_inbox(core: Core, actor: Actor) -> Inbox | None:
 async def message(core: Core, actor: Actor, reference: str, within: Inbox | None = None) -> StoredMessage:
     """A message by its id. Raises MESSAGE_NOT_FOUND."""
     found = await messages.by_id(core.database, canonical_id(reference))
-    if found is not None and (within is None or found.inbox_no == within.no):
-        owner = await inboxes.by_no(core.database, found.inbox_no)
-        if _visible(actor, owner) and owner is not None and owner.deleted_at is None:
-            return found
-    raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
+    if found is None or (within is not None and found.inbox_no != within.no):
+        raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
+    if not _visible(actor, await inboxes.by_no(core.database, found.inbox_no)):
+        raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
+    return found
 
 
 async def thread(core: Core, actor: Actor, reference: str, within: Inbox | None = None) -> StoredThread:
@@ -79,8 +80,8 @@ async def thread(core: Core, actor: Actor, reference: str, within: Inbox | None 
 async def draft(core: Core, actor: Actor, reference: str, within: Inbox | None = None) -> StoredDraft:
     """A draft by its id, sent or not. Raises DRAFT_NOT_FOUND."""
     found = await drafts.by_id(core.database, canonical_id(reference))
-    if found is not None and (within is None or found.inbox_no == within.no):
-        owner = await inboxes.by_no(core.database, found.inbox_no)
-        if _visible(actor, owner) and owner is not None and owner.deleted_at is None:
-            return found
-    raise Refused(RefusalCode.DRAFT_NOT_FOUND)
+    if found is None or (within is not None and found.inbox_no != within.no):
+        raise Refused(RefusalCode.DRAFT_NOT_FOUND)
+    if not _visible(actor, await inboxes.by_no(core.database, found.inbox_no)):
+        raise Refused(RefusalCode.DRAFT_NOT_FOUND)
+    return found

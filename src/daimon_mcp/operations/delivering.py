@@ -9,8 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 
-from daimon_mcp.domain.changes import MessageAdded, MessageChanged
-from daimon_mcp.domain.ids import new_id
+from daimon_mcp.domain.changes import MessageChanged
 from daimon_mcp.domain.queue import (
     LEASE,
     Attempt,
@@ -21,17 +20,14 @@ from daimon_mcp.domain.queue import (
     Outcome,
     next_attempt_at,
 )
-from daimon_mcp.mail.addresses import Address
-from daimon_mcp.mail.compose import new_message_id
-from daimon_mcp.mail.dsn import Failure, build_dsn
+from daimon_mcp.mail.dsn import Failure
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.dispatch import settle_status
-from daimon_mcp.operations.reading import understand
+from daimon_mcp.operations.reports import Reports
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store import events, inboxes, messages, queue
+from daimon_mcp.store import events, messages, queue
 from daimon_mcp.store.database import Transaction
-from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
-from daimon_mcp.texts import Texts
+from daimon_mcp.store.messages import Content
 
 _STATE = {
     Outcome.ACCEPTED: DeliveryState.SENT,
@@ -44,9 +40,9 @@ _STATE = {
 class Delivering:
     """Leases and outcomes of outbound deliveries."""
 
-    def __init__(self, core: Core, texts: Texts) -> None:
+    def __init__(self, core: Core, reports: Reports) -> None:
         self._core = core
-        self._texts = texts
+        self._report = reports
         self._owner = secrets.token_hex(8)
 
     async def start(self) -> None:
@@ -105,7 +101,7 @@ class Delivering:
         core = self._core
         now = core.clock.now()
         states: dict[int, DeliveryState] = {}
-        failures: list[Failure] = []
+        failed: dict[DeliveryState, list[Failure]] = {}
         for delivery in message.deliveries:
             attempt = results.get(delivery.no)
             if attempt is None:
@@ -115,8 +111,8 @@ class Delivering:
                 state = DeliveryState.FAILED
             states[delivery.no] = state
             if state in (DeliveryState.BOUNCED, DeliveryState.FAILED, DeliveryState.UNKNOWN):
-                failures.append(_failure(delivery.recipient, state, attempt))
-        report = await self._report(message, failures, now) if failures and message.mail_from else None
+                failed.setdefault(state, []).append(_failure(delivery.recipient, state, attempt))
+        reports = await self._reports(message, failed)
 
         def run(tx: Transaction) -> None:
             settled = False
@@ -134,11 +130,11 @@ class Delivering:
                     now=now,
                 )
             if settled:
-                self._settled(tx, message.queue_no, report, now)
+                self._settled(tx, message.queue_no, reports, now)
 
         await core.database.write(run)
 
-    def _settled(self, tx: Transaction, queue_no: int, report: Content | None, now: int) -> None:
+    def _settled(self, tx: Transaction, queue_no: int, reports: Sequence[Content], now: int) -> None:
         row = tx.one(sql.queue_by_no, queue_no=queue_no)
         assert row is not None
         queued = queue.queue_of(row)
@@ -151,64 +147,26 @@ class Delivering:
                 tx, kind, account_no=queued.account_no, inbox_no=queued.inbox_no, now=now,
                 payload={**ids, "status": str(status)},
             )  # fmt: skip
-        if report is not None:
-            self._place_report(tx, message, report, now)
+        for report in reports:
+            self._report.place(tx, message, report, now)
         tx.announce(
             MessageChanged(queued.account_no, message.inbox_no, message.inbox_id, message.id, message.thread_id)
         )
 
-    def _place_report(self, tx: Transaction, message: StoredMessage, report: Content, now: int) -> None:
-        inbox = inboxes.one_in(tx, message.inbox_no)
-        if inbox.deleted_at is not None:
-            return
-        public_id = new_id("msg", now)
-        placed = messages.place(
-            tx,
-            NewMessage(
-                id=public_id,
-                inbox_no=inbox.no,
-                mailbox=inboxes.INBOX,
-                direction="inbound",
-                status=MessageStatus.RECEIVED,
-                content=report,
-                seen=False,
-                received_at=now,
-                mail_from="",
-                thread_seq=message.thread_seq,
-            ),
-        )
-        events.record(
-            tx,
-            "message.received",
-            account_no=inbox.account_no,
-            inbox_no=inbox.no,
-            now=now,
-            payload={"inbox_id": inbox.id, "message_id": public_id, "thread_id": placed.thread_id},
-        )
-        tx.announce(
-            MessageAdded(inbox.account_no, inbox.no, inbox.id, public_id, placed.thread_id, inboxes.INBOX, placed.seq)
-        )
-
-    async def _report(self, claimed: ClaimedMessage, failures: Sequence[Failure], now: int) -> Content:
-        core = self._core
-        stored = await messages.by_id(core.database, claimed.message_id)
-        domain = claimed.mail_from.rpartition("@")[2]
-        kind = "unknown" if all(each.status == "4.4.2" for each in failures) else "failed"
-        explanation = self._texts.text("mail", f"dsn.{kind}").prose("body")
-        content = build_dsn(
-            reporting_mta=core.policy.hostname,
-            original=claimed.content,
-            original_message_id=stored.message_id if stored else None,
-            from_=Address(f"mailer-daemon@{domain}", "Mail Delivery System"),
-            to=Address(claimed.mail_from),
-            failures=failures,
-            arrival=stored.received_at if stored else now,
-            date=now,
-            message_id=new_message_id(domain),
-            explanation=explanation,
-        )
-        understood, _ = await understand(core, content)
-        return understood
+    async def _reports(
+        self, claimed: ClaimedMessage, failed: Mapping[DeliveryState, Sequence[Failure]]
+    ) -> list[Content]:
+        """What is lost for good in one report, what may have arrived in another: they ask for different things."""
+        stored = await messages.by_id(self._core.database, claimed.message_id)
+        if stored is None or not claimed.mail_from:  # never a report to the null sender (RFC 5321 §6.1)
+            return []
+        lost = [*failed.get(DeliveryState.BOUNCED, ()), *failed.get(DeliveryState.FAILED, ())]
+        unknown = failed.get(DeliveryState.UNKNOWN, ())
+        return [
+            await self._report.write(stored, claimed.content, claimed.mail_from, failures, text=text)
+            for text, failures in (("failed", lost), ("unknown", unknown))
+            if failures
+        ]
 
 
 def _failure(recipient: str, state: DeliveryState, attempt: Attempt) -> Failure:

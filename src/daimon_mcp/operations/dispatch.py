@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
 from daimon_mcp.domain.ids import new_id
-from daimon_mcp.domain.inboxes import Inbox, split_subaddress
+from daimon_mcp.domain.inboxes import ROLE_LOCAL_PARTS, Inbox, split_subaddress
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus, message_status
+from daimon_mcp.store import accounts, events, inboxes, messages, queue
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store import events, inboxes, messages, queue
-from daimon_mcp.store.database import Transaction
+from daimon_mcp.store.database import Database, Transaction
 from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
 from daimon_mcp.store.queue import StoredQueue
+
+# What a local recipient that is gone by now is answered with (RFC 3463 §3.2).
+NO_SUCH_INBOX = "550 5.1.1 no such inbox here"
 
 
 def local_inbox(tx: Transaction, address: str) -> tuple[Inbox | None, str | None]:
@@ -25,6 +28,54 @@ def local_inbox(tx: Transaction, address: str) -> tuple[Inbox | None, str | None
         return found, None
     base, tag = split_subaddress(local)
     return (inboxes.by_address_in(tx, f"{base}@{domain}"), tag) if tag is not None else (None, None)
+
+
+async def is_here(database: Database, address: str) -> bool:
+    """Whether mail for a local address has somewhere to go now."""
+    local, _, domain = address.lower().rpartition("@")
+    base, _ = split_subaddress(local)
+    for candidate in dict.fromkeys((local, base)):
+        if await inboxes.by_address(database, f"{candidate}@{domain}") is not None:
+            return True
+    return is_role(address)
+
+
+def is_role(address: str) -> bool:
+    """Whether a local address is one that reaches the operator whatever happens (RFC 2142)."""
+    return split_subaddress(address.lower().partition("@")[0])[0] in ROLE_LOCAL_PARTS
+
+
+def destination(tx: Transaction, address: str, *, domain: str, now: int) -> tuple[Inbox | None, str | None]:
+    """Where mail for a local address is put: an inbox and the tag, or the operator's inbox for role addresses."""
+    inbox, tag = local_inbox(tx, address)
+    if inbox is None and is_role(address):
+        return operator_inbox(tx, domain, now), None
+    return inbox, tag
+
+
+def operator_inbox(tx: Transaction, domain: str, now: int) -> Inbox:
+    """Where postmaster@ and abuse@ go: the operator's own inbox, made when first needed."""
+    address = f"postmaster@{domain}"
+    found = inboxes.by_address_in(tx, address)
+    if found is not None:
+        return found
+    row = tx.one(sql.meta_get, key=accounts.OPERATOR_ACCOUNT)
+    if row is None:
+        account_no = accounts.insert_account(tx, id=new_id("acc", now), kind="operator", now=now)
+        tx.run(sql.meta_put, key=accounts.OPERATOR_ACCOUNT, value=str(account_no))
+    else:
+        account_no = int(row[0])
+    number = inboxes.insert_inbox(
+        tx,
+        id=new_id("inb", now),
+        account_no=account_no,
+        address=address,
+        display_name="Postmaster",
+        metadata={},
+        client_id=None,
+        now=now,
+    )
+    return inboxes.one_in(tx, number)
 
 
 def receive_copy(tx: Transaction, inbox: Inbox, content: Content, *, mail_from: str, tag: str | None, now: int) -> str:
@@ -59,21 +110,26 @@ def receive_copy(tx: Transaction, inbox: Inbox, content: Content, *, mail_from: 
     return message_id
 
 
-def let_go(tx: Transaction, message: StoredMessage, queued: StoredQueue, content: Content, now: int) -> MessageStatus:
-    """Send a message that is in Sent: copies for local recipients, the others become due now. Its new status."""
+def let_go(
+    tx: Transaction, message: StoredMessage, queued: StoredQueue, content: Content, *, domain: str, now: int
+) -> MessageStatus:
+    """Send a message that is in Sent: copies for local recipients, the others become due now. Its new status.
+
+    `domain` is the server's own, where the operator's inbox is.
+    """
     inbox = inboxes.one_in(tx, queued.inbox_no)
     served: set[int] = set()
     for delivery in queue.deliveries_in(tx, queued.no):
         if delivery.transport != queue.LOCAL:
             continue
-        target, tag = local_inbox(tx, delivery.recipient)
+        target, tag = destination(tx, delivery.recipient, domain=domain, now=now)
         if target is None:
             tx.run(
                 sql.delivery_local,
                 delivery_no=delivery.no,
                 new_state=DeliveryState.BOUNCED,
                 now=now,
-                reply_text="550 5.1.1 no such inbox here",
+                reply_text=NO_SUCH_INBOX,
             )
             continue
         if target.no not in served:
@@ -84,10 +140,10 @@ def let_go(tx: Transaction, message: StoredMessage, queued: StoredQueue, content
         tx.announce(QueueChanged())
     status = settle_status(tx, message, queued.no, now)
     payload = {"inbox_id": inbox.id, "message_id": message.id, "thread_id": message.thread_id, "status": str(status)}
-    events.record(
-        tx, f"message.{status}" if status != MessageStatus.QUEUED else "message.queued", account_no=queued.account_no,
-        inbox_no=inbox.no, now=now, payload=payload,
-    )  # fmt: skip
+    if status is not MessageStatus.QUEUED:  # that is told when the relay has settled it
+        events.record(
+            tx, f"message.{status}", account_no=queued.account_no, inbox_no=inbox.no, now=now, payload=payload
+        )
     tx.announce(MessageChanged(queued.account_no, inbox.no, inbox.id, message.id, message.thread_id))
     return status
 

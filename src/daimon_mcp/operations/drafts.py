@@ -6,7 +6,6 @@ composes it again in the same transaction that withdraws the old one.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.clock import iso_or_none
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.inboxes import Inbox
-from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
+from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
@@ -24,15 +23,17 @@ from daimon_mcp.operations.outgoing import (
     Attachment,
     Composition,
     Ready,
-    bracketed,
+    clean_labels,
+    decoded,
+    dumped,
     envelope_of,
     people,
     prepare,
     stored,
 )
-from daimon_mcp.operations.replying import Derived, Replying, derived_content, with_quote
+from daimon_mcp.operations.replying import Derived, Replying, above, derived_content, with_quote
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
-from daimon_mcp.operations.sending import PARKABLE, Sending, Submission, withdraw
+from daimon_mcp.operations.sending import Sending, Stored, Submission, facts_of, message_result, withdraw
 from daimon_mcp.operations.views import cursor, draft_view, read_cursor
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import drafts as rows
@@ -83,7 +84,12 @@ class SendDraft(Request):
 
 
 _PEOPLE = ("to", "cc", "bcc")
-_PLAIN = ("subject", "body", "body_html", "in_reply_to", "thread_id", "labels")
+_PLAIN = ("subject", "body", "body_html", "in_reply_to", "thread_id")
+_STATES = {"scheduled": ".scheduled", "pending_upgrade": ".parked", "sent": ".sent"}
+
+
+class _Changed(Exception):
+    """The draft was changed between being read and being written: look again."""
 
 
 def _given(request: DraftContent) -> dict[str, Any]:
@@ -96,7 +102,10 @@ def _given(request: DraftContent) -> dict[str, Any]:
     for name in _PLAIN:
         if name in said:
             found[name] = getattr(request, name)
+    if "labels" in said:
+        found["labels"] = clean_labels(request.labels)
     if "attachments" in said:
+        decoded(request.attachments)
         found["attachments"] = [each.model_dump() for each in request.attachments or ()]
     return found
 
@@ -116,10 +125,13 @@ class Drafts:
     async def create_draft(self, actor: Actor, request: CreateDraft) -> Outcome:
         """Keep unsent mail; with `send_at` it is scheduled too. Allowed on every tier.
 
-        On a tier that cannot send, a scheduled draft is parked until the operator approves. Raises INVALID_REQUEST,
-        INBOX_NOT_FOUND, MESSAGE_NOT_FOUND, RELAY_NOT_CONFIGURED, RECIPIENT_REFUSED.
+        On a tier that cannot send, a scheduled draft is parked until the operator approves. A time that has passed
+        sends it. Raises INVALID_REQUEST, INBOX_NOT_FOUND, MESSAGE_NOT_FOUND, THREAD_NOT_FOUND; with `send_at` also
+        what send_email raises.
         """
         actor.require("draft_write")
+        if request.send_at is not None:
+            actor.require("message_send")
         core = self._core
         if request.reply_to_message and request.forward_of:
             raise refuse([FieldProblem("forward_of", "goes without reply_to_message")])
@@ -129,6 +141,8 @@ class Drafts:
             original = await access.message(core, actor, original_id)
             found = await inboxes.by_no(core.database, original.inbox_no)
             assert found is not None
+            if request.inbox is not None and (await access.inbox(core, actor, request.inbox)).no != found.no:
+                raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
             inbox, source = found, original.seq
             if request.reply_to_message:
                 kind = "reply"
@@ -136,24 +150,27 @@ class Drafts:
             else:
                 kind = "forward"
                 derived = await self._replying.derive_forward(inbox, original, with_attachments=False)
-            content = derived_content(derived)
+            content = {**derived_content(derived), "thread_id": original.thread_id}
         else:
             inbox = await access.inbox(core, actor, request.inbox)
         if request.client_id is not None:
             row = await core.database.one(sql.draft_by_client_id, inbox_no=inbox.no, client_id=request.client_id)
             if row is not None:
-                existing = rows.draft_of(row)
-                return self._shown("create_draft.existing", existing)
-        content |= _given(request)
-        await self._check_thread(actor, inbox, content)
+                return self._shown("create_draft.existing", rows.draft_of(row))
+        changes = _given(request)
+        content |= changes
+        await self._relate(actor, inbox, content, changes)
         now = core.clock.now()
         public_id = new_id("dft", now)
+        ready = await self._ready(inbox, kind, source, content) if request.send_at is not None else None
 
-        def run(tx: Transaction) -> StoredDraft:
+        def run(tx: Transaction) -> tuple[StoredDraft, Stored | None]:
             if request.client_id is not None:
                 row = tx.one(sql.draft_by_client_id, inbox_no=inbox.no, client_id=request.client_id)
                 if row is not None:
-                    return rows.draft_of(row)
+                    return rows.draft_of(row), None
+            if inboxes.one_in(tx, inbox.no).deleted_at is not None:
+                raise Refused(RefusalCode.INBOX_NOT_FOUND)
             tx.scalar(
                 sql.draft_insert,
                 id=public_id,
@@ -161,57 +178,75 @@ class Drafts:
                 kind=kind,
                 state="draft",
                 source_seq=source,
-                content_json=json.dumps(content, ensure_ascii=False),
+                content_json=dumped(content),
                 send_at=None,
                 client_id=request.client_id,
                 created_at=now,
                 updated_at=now,
             )
-            draft = rows.in_tx(tx, public_id)
-            assert draft is not None
-            return draft
+            return self._scheduled(tx, actor, inbox, public_id, ready, request.send_at, now)
 
-        draft = await core.database.write(run)
-        if request.send_at is None:
-            return self._shown("create_draft", draft)
-        try:
-            outcome = await self._schedule(actor, inbox, draft, request.send_at, None)
-        except BaseException:
-            await core.database.write(lambda tx: tx.run(sql.draft_delete, draft_no=draft.no))
-            raise
-        shown = self._shown(
-            "create_draft.scheduled" if outcome.link is None else "create_draft.parked",
-            await self._again(draft),
-        )
-        return replace(shown, link=outcome.link)
+        draft, result = await core.database.write(run)
+        if draft.id != public_id:
+            return self._shown("create_draft.existing", draft)
+        link = await self._sending.link(actor, result.parked, None) if result else None
+        return replace(self._shown("create_draft" + _STATES.get(draft.state, ""), draft), link=link)
 
-    async def _again(self, draft: StoredDraft) -> StoredDraft:
-        found = await rows.by_id(self._core.database, draft.id)
-        assert found is not None
+    def _scheduled(
+        self,
+        tx: Transaction,
+        actor: Actor,
+        inbox: Inbox,
+        draft_id: str,
+        ready: Ready | None,
+        send_at: int | None,
+        now: int,
+    ) -> tuple[StoredDraft, Stored | None]:
+        """Inside a write: queue a draft that has been composed; the draft as it is then."""
+        draft = self._present(tx, draft_id)
+        if ready is None:
+            return draft, None
+        result = self._sending.store(tx, actor, self._submission(inbox, draft, ready, send_at, None), now)
+        return self._present(tx, draft_id), result
+
+    @staticmethod
+    def _present(tx: Transaction, draft_id: str) -> StoredDraft:
+        found = rows.in_tx(tx, draft_id)
+        if found is None:
+            raise Refused(RefusalCode.DRAFT_NOT_FOUND)
         return found
+
+    def _same(self, tx: Transaction, draft: StoredDraft) -> None:
+        """Inside a write: raise DRAFT_NOT_FOUND, DRAFT_ALREADY_SENT or _Changed unless it is as it was read."""
+        current = self._unsent(self._present(tx, draft.id))
+        if (current.content, current.state, current.message_no) != (draft.content, draft.state, draft.message_no):
+            raise _Changed
 
     def _shown(self, key: str, draft: StoredDraft) -> Outcome:
         view = draft_view(draft)
         if draft.message_id is not None:
             view["message_id"] = draft.message_id
-        facts = {"draft": draft.id, "send_at": iso_or_none(draft.send_at)}
+        facts: dict[str, Fact] = {
+            "draft": draft.id,
+            "status": draft.state,
+            "send_at": iso_or_none(draft.send_at),
+            "message": draft.message_id if draft.state == "sent" else None,
+            "unsent": "yes" if draft.state != "sent" else None,
+        }
         return Outcome(key=key, result=view, facts=facts)
 
-    async def _check_thread(self, actor: Actor, inbox: Inbox, content: dict[str, Any]) -> None:
-        if content.get("thread_id"):
-            thread = await access.thread(self._core, actor, content["thread_id"], inbox)
-            content["thread_seq"] = thread.seq
-            if not content.get("in_reply_to"):
-                newest = await self._core.database.all(
-                    sql.thread_newest, thread_seq=thread.seq, limit=1, before=messages.LAST_SEQ
-                )
-                if newest:
-                    parent = messages.message_of(newest[0])
-                    content["in_reply_to"] = parent.message_id
-                    content["references"] = [
-                        *parent.references[-19:],
-                        *([parent.message_id] if parent.message_id else []),
-                    ]
+    async def _relate(self, actor: Actor, inbox: Inbox, content: dict[str, Any], changes: dict[str, Any]) -> None:
+        """Bring thread, In-Reply-To and References of a draft in line with what was said of them."""
+        if "thread_id" not in changes and "in_reply_to" not in changes:
+            return
+        if "thread_id" in changes and "in_reply_to" not in changes:
+            content["in_reply_to"] = None  # it was of the thread before
+        relation = await self._sending.relation(
+            actor, inbox, thread_id=content.get("thread_id"), in_reply_to=content.get("in_reply_to")
+        )
+        content["in_reply_to"] = relation.in_reply_to
+        content["references"] = list(relation.references)
+        content["thread_seq"] = relation.thread_seq
 
     async def list_drafts(self, actor: Actor, request: ListDrafts) -> Outcome:
         """Unsent mail of an inbox, scheduled too, newest first."""
@@ -251,45 +286,50 @@ class Drafts:
         return draft
 
     async def update_draft(self, actor: Actor, request: UpdateDraft) -> Outcome:
-        """Change what is given; left out stays, null clears. A scheduled one is composed again with the change."""
+        """Change what is given; left out stays, null clears. A scheduled one is composed again with the change.
+
+        `send_at` schedules, moves, or as null holds back, what is parked too; on a tier that cannot send, it parks.
+        Raises as create_draft does, DRAFT_NOT_FOUND, DRAFT_ALREADY_SENT.
+        """
         actor.require("draft_write")
+        changes = _given(request)
+        while True:
+            try:
+                return await self._update(actor, request, changes)
+            except _Changed:
+                continue
+
+    async def _update(self, actor: Actor, request: UpdateDraft, changes: dict[str, Any]) -> Outcome:
         core = self._core
         draft = self._unsent(await access.draft(core, actor, request.draft_id))
         inbox = await inboxes.by_no(core.database, draft.inbox_no)
         assert inbox is not None
-        changes = _given(request)
         content = {**draft.content, **changes}
-        if "thread_id" in changes:
-            content.pop("thread_seq", None)
-            await self._check_thread(actor, inbox, content)
-        send_at = request.send_at if "send_at" in request.model_fields_set else draft.send_at
+        await self._relate(actor, inbox, content, changes)
+        timed = "send_at" in request.model_fields_set
+        send_at = request.send_at if timed else draft.send_at
+        leaves = send_at is not None or (draft.state == "pending_upgrade" and not timed)
+        if leaves:
+            actor.require("message_send")
+        ready = await self._ready(inbox, draft.kind, draft.source_seq, content) if leaves else None
         now = core.clock.now()
-        changed = replace(draft, content=content)
-        ready = await self._ready(inbox, changed) if send_at is not None or draft.state != "draft" else None
 
-        def run(tx: Transaction) -> None:
-            current = rows.in_tx(tx, draft.id)
-            if current is None:
-                raise Refused(RefusalCode.DRAFT_NOT_FOUND)
-            self._unsent(current)
-            if current.message_no is not None and not withdraw(tx, current.message_no, now=now):
-                raise Refused(RefusalCode.DRAFT_ALREADY_SENT, facts={"message": current.message_id})
-            tx.run(sql.draft_unlink_by_message, seq=current.message_no or -1)
-            tx.run(
-                sql.draft_update,
-                draft_no=draft.no,
-                content_json_=json.dumps(content, ensure_ascii=False),
-                send_at_=None,
-                now=now,
-            )
-            parked = current.state == "pending_upgrade"
-            if ready is not None and (send_at is not None or parked):
-                submission = self._submission(inbox, changed, ready, send_at, None)
-                self._sending.store(tx, actor, submission, now, park=parked)
+        def run(tx: Transaction) -> tuple[StoredDraft, Stored | None]:
+            self._same(tx, draft)
+            self._take_back(tx, draft, now)
+            tx.run(sql.draft_update, draft_no=draft.no, content_json_=dumped(content), send_at_=None, now=now)
+            return self._scheduled(tx, actor, inbox, draft.id, ready, send_at, now)
 
-        await core.database.write(run)
-        after = await self._again(draft)
-        return self._shown("update_draft" + (".scheduled" if after.state == "scheduled" else ""), after)
+        after, result = await core.database.write(run)
+        link = await self._sending.link(actor, result.parked, None) if result else None
+        return replace(self._shown("update_draft" + _STATES.get(after.state, ""), after), link=link)
+
+    @staticmethod
+    def _take_back(tx: Transaction, draft: StoredDraft, now: int) -> None:
+        """Inside a write: withdraw what of this draft is scheduled or parked."""
+        if draft.message_no is not None:
+            withdraw(tx, draft.message_no, now=now)
+            tx.run(sql.draft_unlink_by_message, seq=draft.message_no)
 
     async def delete_draft(self, actor: Actor, request: DeleteDraft) -> Outcome:
         """Remove a draft for good; a scheduled send of it is cancelled. Raises DRAFT_NOT_FOUND, DRAFT_ALREADY_SENT."""
@@ -298,12 +338,8 @@ class Drafts:
         now = self._core.clock.now()
 
         def run(tx: Transaction) -> None:
-            current = rows.in_tx(tx, draft.id)
-            if current is None:
-                raise Refused(RefusalCode.DRAFT_NOT_FOUND)
-            self._unsent(current)
-            if current.message_no is not None and not withdraw(tx, current.message_no, now=now):
-                raise Refused(RefusalCode.DRAFT_ALREADY_SENT, facts={"message": current.message_id})
+            current = self._unsent(self._present(tx, draft.id))
+            self._take_back(tx, current, now)
             tx.run(sql.draft_delete, draft_no=current.no)
 
         await self._core.database.write(run)
@@ -316,37 +352,42 @@ class Drafts:
         does, DRAFT_NOT_FOUND, DRAFT_ALREADY_SENT.
         """
         actor.require("message_send")
+        while True:
+            try:
+                return await self._send(actor, request)
+            except _Changed:
+                continue
+
+    async def _send(self, actor: Actor, request: SendDraft) -> Outcome:
         core = self._core
         draft = self._unsent(await access.draft(core, actor, request.draft_id))
         inbox = await inboxes.by_no(core.database, draft.inbox_no)
         assert inbox is not None
         if draft.message_no is not None:
-            return await self._already_queued(actor, draft, request.reason)
-        ready = await self._ready(inbox, draft)
+            return await self._already_queued(draft)
+        ready = await self._ready(inbox, draft.kind, draft.source_seq, draft.content)
         submission = self._submission(inbox, draft, ready, draft.send_at, request.reason)
         now = core.clock.now()
 
-        def run(tx: Transaction, *, park: bool) -> tuple[dict[str, Any], str]:
-            current = rows.in_tx(tx, draft.id)
-            if current is None:
-                raise Refused(RefusalCode.DRAFT_NOT_FOUND)
-            self._unsent(current)
-            if current.message_no is not None:
-                raise Refused(RefusalCode.DRAFT_ALREADY_SENT, facts={"message": current.message_id})
-            return self._sending.store(tx, actor, submission, now, park=park)
+        def run(tx: Transaction) -> Stored:
+            self._same(tx, draft)
+            return self._sending.store(tx, actor, submission, now)
 
-        try:
-            result, key = await core.database.write(lambda tx: run(tx, park=False))
-        except Refused as refused:
-            if refused.code in PARKABLE and refused.target_tier:
-                result, _ = await core.database.write(lambda tx: run(tx, park=True))
-                refused.details["parked"] = {"id": result["id"], "status": result["status"], "draft_id": draft.id}
-                refused.reason = refused.reason or "PARKED"
-            raise
-        facts = {"message": result["id"], "status": result["status"], "scheduled_at": result["scheduled_at"]}
-        return Outcome(key=f"send_draft.{key}", result=result, facts={**facts, "draft": draft.id})
+        done = await core.database.write(run)
+        if done.parked is not None:
+            raise self._kept(done.parked, draft.id, done.result["id"])
+        return Outcome(
+            key=f"send_draft.{done.key}", result=done.result, facts={**facts_of(done.result), "draft": draft.id}
+        )
 
-    async def _already_queued(self, actor: Actor, draft: StoredDraft, reason: str | None) -> Outcome:
+    @staticmethod
+    def _kept(refused: Refused, draft_id: str, message_id: str | None) -> Refused:
+        """The refusal, with what is kept in spite of it."""
+        refused.details["parked"] = {"id": message_id, "status": "pending_upgrade", "draft_id": draft_id}
+        refused.reason = refused.reason or "PARKED"
+        return refused
+
+    async def _already_queued(self, draft: StoredDraft) -> Outcome:
         """A draft that is scheduled or parked: try to release what is parked, then say where it stands."""
         core = self._core
         assert draft.message_no is not None
@@ -354,31 +395,16 @@ class Drafts:
             try:
                 await self._sending.release(draft.message_no, count=True)
             except Refused as refused:
-                refused.details["parked"] = {"id": draft.message_id, "status": "pending_upgrade", "draft_id": draft.id}
-                refused.reason = refused.reason or "PARKED"
-                raise
+                raise self._kept(refused, draft.id, draft.message_id) from None
         row = await core.database.one(sql.message_by_seq, seq=draft.message_no)
         assert row is not None
         message = messages.message_of(row)
-        result = {
-            "id": message.id,
-            "status": message.status,
-            "message_id": message.message_id,
-            "thread_id": message.thread_id,
-            "sent_at": iso_or_none(message.sent_at),
-            "scheduled_at": iso_or_none(message.send_at),
-            "note": None,
-        }
-        facts = {"message": message.id, "status": message.status, "scheduled_at": result["scheduled_at"]}
-        key = message.status if message.status in ("scheduled", "pending_upgrade") else "queued"
-        return Outcome(key=f"send_draft.{key}", result=result, facts={**facts, "draft": draft.id})
-
-    async def _schedule(
-        self, actor: Actor, inbox: Inbox, draft: StoredDraft, send_at: int, reason: str | None
-    ) -> Outcome:
-        ready = await self._ready(inbox, draft)
-        submission = self._submission(inbox, draft, ready, send_at, reason)
-        return await self._sending.submit(actor, replace(submission, park=True))
+        if message.deleted_at is not None:  # taken back meanwhile
+            raise _Changed
+        result = message_result(message)
+        known = ("scheduled", "pending_upgrade", "delivered", "bounced")
+        key = message.status if message.status in known else "queued"
+        return Outcome(key=f"send_draft.{key}", result=result, facts={**facts_of(result), "draft": draft.id})
 
     def _submission(
         self, inbox: Inbox, draft: StoredDraft, ready: Ready, send_at: int | None, reason: str | None
@@ -388,6 +414,7 @@ class Drafts:
             ready=ready,
             labels=draft.content.get("labels") or (),
             send_at=send_at,
+            park=True,
             reason=reason,
             thread_seq=draft.content.get("thread_seq"),
             draft_id=draft.id,
@@ -395,16 +422,15 @@ class Drafts:
             allow_duplicate=True,
         )
 
-    async def _ready(self, inbox: Inbox, draft: StoredDraft) -> Ready:
+    async def _ready(self, inbox: Inbox, kind: str, source_seq: int | None, content: dict[str, Any]) -> Ready:
         """Compose a draft. Raises INVALID_REQUEST for what is missing."""
-        content = draft.content
         to, cc, bcc = (_addresses(content, field) for field in ("to", "cc", "bcc"))
         missing = [
             FieldProblem(name, "is required before a draft can be sent", example)
             for name, value, example in (
                 ("to", envelope_of(to, cc, bcc) or None, '"ann@example.com"'),
                 ("subject", content.get("subject"), '"Hello"'),
-                ("body", content.get("body") if draft.kind != "forward" else "", '"Hello Ann"'),
+                ("body", content.get("body") if kind != "forward" else "", '"Hello Ann"'),
             )
             if value is None
         ]
@@ -412,10 +438,8 @@ class Drafts:
             raise refuse(missing)
         quoted = content.get("quoted") or ""
         forwarded: tuple[Any, ...] = ()
-        if draft.kind == "forward" and draft.source_seq is not None:
-            forwarded = await self._forwarded(inbox, draft.source_seq)
-        in_reply_to = content.get("in_reply_to")
-        references = content.get("references") or ([in_reply_to] if in_reply_to else [])
+        if kind == "forward" and source_seq is not None:
+            forwarded = await self._forwarded(inbox, source_seq)
         return await prepare(
             self._core,
             inbox,
@@ -423,10 +447,10 @@ class Drafts:
             cc=cc,
             bcc=bcc,
             subject=content.get("subject") or "",
-            text=(content.get("body") or "") + quoted,
+            text=above(content.get("body") or "", quoted),
             html=with_quote(content.get("body_html"), quoted),
-            in_reply_to=bracketed(in_reply_to) if in_reply_to else None,
-            references=[bracketed(each) for each in references],
+            in_reply_to=content.get("in_reply_to"),
+            references=content.get("references") or (),
             attachments=[Attachment.model_validate(each) for each in content.get("attachments") or ()],
             forwarded=forwarded,
         )

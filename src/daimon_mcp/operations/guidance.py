@@ -53,6 +53,8 @@ class Guide:
         text = self._texts.text("outcomes", outcome.key)
         facts = dict(outcome.facts)
         result = outcome.result
+        if "note" in result and result["note"] is None and (note := text.bullets("note")):
+            result = {**result, "note": " ".join(render_bullets(note, facts, dialect.call)) or None}
         if outcome.link is not None:
             context = self.upgrade_context(outcome.link, dialect)
             result = {**result, **context}
@@ -81,6 +83,7 @@ class Guide:
             "fields": "; ".join(str(each) for each in refused.fields) or None,
             "suggestions": ", ".join(refused.suggestions) or None,
             "parked": "yes" if "parked" in refused.details else None,
+            "higher": refused.target_tier,
         }
         envelope: dict[str, Any] = {"error": str(refused.code)}
         if refused.reason is not None and refused.reason != "PARKED":

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.changes import InboxChanged
 from daimon_mcp.domain.clock import HOUR, SECOND, iso
 from daimon_mcp.domain.ids import new_id
@@ -16,7 +16,9 @@ from daimon_mcp.domain.tiers import next_tier
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.credentials import Credentials
-from daimon_mcp.operations.requests import ClientId, Id, Request
+from daimon_mcp.operations.outgoing import has_controls
+from daimon_mcp.operations.requests import ClientId, Id, Request, check_notes
+from daimon_mcp.operations.sending import withdraw
 from daimon_mcp.operations.views import cursor, inbox_view, read_cursor
 from daimon_mcp.store import accounts as account_rows
 from daimon_mcp.store import compiled as sql
@@ -71,14 +73,15 @@ class Inboxes:
         if username is not None:
             check_username(username)
         name = (request.display_name or "").strip()
-        if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        if has_controls(name):
             raise invalid("display_name", "must not hold control characters", "Support Bot")
-        if request.metadata is not None and len(str(request.metadata)) > _MOST_METADATA:
-            raise invalid("metadata", f"must be at most {_MOST_METADATA} characters", '{"purpose": "support"}')
+        check_notes("metadata", request.metadata, _MOST_METADATA, '{"purpose": "support"}')
         now = core.clock.now()
 
         def run(tx: Transaction) -> tuple[Inbox, str | None, str | None, str]:
             account = account_rows.account_in(tx, actor.account_no)
+            if account.status is AccountStatus.SUSPENDED:
+                raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
             if request.client_id is not None:
                 row = tx.one(sql.inbox_by_client_id, account_no=actor.account_no, client_id=request.client_id)
                 if row is not None:
@@ -194,10 +197,9 @@ class Inboxes:
         def run(tx: Transaction) -> None:
             if tx.one(sql.inbox_delete, inbox_no=inbox.no, now=now) is None:
                 raise Refused(RefusalCode.INBOX_NOT_FOUND)
-            for seq, queue_no in tx.all(sql.queue_unsent_of_inbox, inbox_no=inbox.no):
-                tx.run(sql.deliveries_delete, queue_no=queue_no)
-                tx.run(sql.queue_delete, queue_no=queue_no)
-                tx.run(sql.message_set_status, seq=seq, new_status="cancelled", new_sent_at=None)
+            for (seq,) in tx.all(sql.queue_unsent_of_inbox, inbox_no=inbox.no):
+                withdraw(tx, seq, now=now)
+                tx.run(sql.draft_unlink_by_message, seq=seq)
             tx.run(sql.keys_revoke_inbox, inbox_no=inbox.no, now=now)
             events.record(
                 tx, "inbox.deleted", account_no=inbox.account_no, inbox_no=inbox.no, now=now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import string
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -25,6 +26,7 @@ from daimon_mcp.store.messages import StoredMessage
 
 CHARS_PER_TOKEN = 4
 _FOREVER = 1 << 62
+_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _SYSTEM = {
     "inbox": inboxes.INBOX,
     "sent": inboxes.SENT,
@@ -304,7 +306,8 @@ class Messages:
         """Messages of one inbox that hold every word, newest first. Raises INBOX_NOT_FOUND."""
         actor.require("message_read")
         inbox = await access.inbox(self._core, actor, request.inbox)
-        words = request.query.lower().split()[:8]
+        # The store compares with ASCII letters in lower case: other letters stay as they were typed.
+        words = request.query.translate(_ASCII_LOWER).split()[:8]
         rows = await self._core.database.all(
             sql.messages_find,
             inbox_no=inbox.no,

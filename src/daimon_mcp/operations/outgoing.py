@@ -9,6 +9,9 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import json
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
@@ -33,7 +36,11 @@ from daimon_mcp.operations.reading import understand
 from daimon_mcp.operations.requests import People, Request, alias, refuse
 from daimon_mcp.store.messages import Content, Person
 
-_MESSAGE_ID = r"^<?[^\s<>\x00-\x1f]{1,250}>?$"
+_MESSAGE_ID = re.compile(r"<?[^\s<>\x00-\x1f\x7f]{1,250}>?")
+# What a label cannot be called, because the server says it of messages itself.
+_SYSTEM_LABELS = frozenset(
+    {"inbox", "sent", "drafts", "unread", "spam", "trash", "scheduled", "unauthenticated", "blocked", "bounced"}
+)
 
 
 class Attachment(Request):
@@ -72,30 +79,69 @@ class Ready:
 
 
 def people(field: str, value: Any) -> tuple[Address, ...]:
-    """Recipients in any of the accepted forms. Raises INVALID_REQUEST naming the field."""
-    found: list[Address] = []
-    items = cast("list[str | dict[str, str | None]]", value if isinstance(value, list) else [value])
-    for item in items if value is not None else []:
-        try:
-            if isinstance(item, dict):
-                email = item.get("email")
-                if set(item) - {"email", "name"} or email is None:
-                    raise BadAddress("an address object has email and, if you like, name")
-                found += _named(email, item.get("name") or "")
-            else:
-                found += parse_address_list(item)
-        except BadAddress as error:
-            raise refuse([FieldProblem(field, str(error), '"ann@example.com"')]) from None
-    return tuple(found)
+    """Recipients in any of the accepted forms, each mailbox once. Raises INVALID_REQUEST naming the field."""
+    if value is None:
+        return ()
+    several = isinstance(value, list)
+    items = cast("list[str | dict[str, str | None]]", value if several else [value])
+    found: dict[str, Address] = {}
+    for index, item in enumerate(items):
+        place = f"{field}.{index}" if several else field
+        for each in _named(place, item) if isinstance(item, dict) else _parsed(place, item):
+            found.setdefault(each.email.lower(), each)
+    return tuple(found.values())
 
 
-def _named(email: str, name: str) -> list[Address]:
-    parsed = parse_address_list(email)
+def _parsed(place: str, text: str) -> list[Address]:
+    try:
+        parsed = parse_address_list(text)
+        for each in parsed:
+            each.header()
+    except BadAddress:  # its words repeat what was given
+        problem = "must be an email address, Name <address>, or several with commas between"
+        raise refuse([FieldProblem(place, problem, '"ann@example.com"')]) from None
+    return parsed
+
+
+def _named(place: str, item: dict[str, str | None]) -> list[Address]:
+    email, name = item.get("email"), item.get("name") or ""
+    if set(item) - {"email", "name"} or email is None:
+        problem = "an address object has email and, if you like, name"
+        raise refuse([FieldProblem(place, problem, '{"email": "ann@example.com", "name": "Ann"}')])
+    parsed = _parsed(f"{place}.email", email)
     if len(parsed) != 1:
-        raise BadAddress("an address object holds one address")
-    if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        raise BadAddress("a name must not hold control characters")
+        raise refuse([FieldProblem(f"{place}.email", "must be one address", '"ann@example.com"')])
+    if has_controls(name):
+        raise refuse([FieldProblem(f"{place}.name", "must not hold control characters", '"Ann"')])
     return [Address(parsed[0].email, name.strip() or parsed[0].name)]
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text could end its line, or holds what no line of text has."""
+    return any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in text)
+
+
+def clean_labels(given: Sequence[str] | None) -> list[str]:
+    """Labels in lower case, each once. Raises INVALID_REQUEST for one that is empty or that the server gives itself."""
+    found: dict[str, None] = {}
+    for index, label in enumerate(given or ()):
+        clean = label.strip().lower()
+        if not clean or has_controls(clean):
+            raise refuse([FieldProblem(f"labels.{index}", "must be one line and not empty", '"invoice"')])
+        if clean in _SYSTEM_LABELS:
+            raise refuse([FieldProblem(f"labels.{index}", "is a label of the server itself", '"invoice"')])
+        found[clean] = None
+    return list(found)
+
+
+def dumped(content: dict[str, Any]) -> str:
+    """A draft's content as it is stored."""
+    return json.dumps(content, ensure_ascii=False)
+
+
+def is_message_id(text: str) -> bool:
+    """Whether this can be a Message-ID, or one of our ids."""
+    return bool(_MESSAGE_ID.fullmatch(text))
 
 
 def stored(addresses: Sequence[Address]) -> list[Person]:
@@ -111,7 +157,8 @@ def envelope_of(to: Sequence[Address], cc: Sequence[Address], bcc: Sequence[Addr
     return tuple(seen.values())
 
 
-def _attachments(given: Sequence[Attachment] | None) -> tuple[OutgoingAttachment, ...]:
+def decoded(given: Sequence[Attachment] | None) -> tuple[OutgoingAttachment, ...]:
+    """Attachments with their bytes. Raises INVALID_REQUEST for what is not base64."""
     ready: list[OutgoingAttachment] = []
     for index, each in enumerate(given or ()):
         try:
@@ -126,8 +173,9 @@ def _headers(given: dict[str, str] | None) -> tuple[tuple[str, str], ...]:
     for name, value in (given or {}).items():
         try:
             check_header(name, value)
-        except BadHeader as error:
-            raise refuse([FieldProblem("headers", str(error), '{"X-Ticket": "42"}')]) from None
+        except BadHeader:
+            problem = "holds one that is no header, that only the server may set, or whose value is not one short line"
+            raise refuse([FieldProblem("headers", problem, '{"X-Ticket": "42"}')]) from None
     return tuple((given or {}).items())
 
 
@@ -169,9 +217,9 @@ async def prepare(
         raise refuse(
             [FieldProblem("to", f"at most {core.policy.max_recipients} recipients in to, cc and bcc together")]
         )
-    if any(character in subject for character in "\r\n\0"):
-        raise refuse([FieldProblem("subject", "must be one line", '"Hello"')])
-    decoded = (*_attachments(attachments), *forwarded)
+    if has_controls(subject):
+        raise refuse([FieldProblem("subject", "must be one line without control characters", '"Hello"')])
+    files = (*decoded(attachments), *forwarded)
     own_id = message_id or new_message_id(inbox.address.rpartition("@")[2])
     outgoing = Outgoing(
         from_=Address(inbox.address, inbox.display_name),
@@ -184,12 +232,12 @@ async def prepare(
         in_reply_to=in_reply_to,
         references=tuple(references),
         headers=_headers(headers),
-        attachments=decoded,
+        attachments=files,
         message_id=own_id,
         date=core.clock.now(),
     )
     limit = core.policy.max_message_bytes
-    rough = len(text) + len(html or "") + sum(len(each.content) for each in decoded)
+    rough = len(text) + len(html or "") + sum(len(each.content) for each in files)
     composed = compose(outgoing) if rough < 4096 else await _composed(outgoing, rough, limit)
     if len(composed) > limit:
         raise _too_large(len(composed), limit)
@@ -221,6 +269,7 @@ def _fingerprint(outgoing: Outgoing, recipients: Sequence[str]) -> str:
         outgoing.text,
         outgoing.html,
         outgoing.in_reply_to,
+        [each.email.lower() for each in outgoing.reply_to],
         outgoing.headers,
         [[each.filename, hashlib.sha256(each.content).hexdigest()] for each in outgoing.attachments],
     ]

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daimon_mcp.domain.envelopes import Envelope, Peer
-from daimon_mcp.domain.ids import new_id
-from daimon_mcp.domain.inboxes import ROLE_LOCAL_PARTS, Inbox, split_subaddress
+from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.mail.trace import hop_count, prepend_trace, received_header
 from daimon_mcp.operations.core import Core
-from daimon_mcp.operations.dispatch import local_inbox, receive_copy
+from daimon_mcp.operations.dispatch import destination, is_here, receive_copy
 from daimon_mcp.operations.reading import understand
-from daimon_mcp.store import accounts, inboxes
-from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
 
 
@@ -32,16 +29,8 @@ class Receiving:
         canonical = self._canonical(address)
         if not self._core.policy.is_local(canonical):
             raise Refused(RefusalCode.RECIPIENT_REFUSED, reason="RELAY_DENIED")
-        local, _, domain = canonical.lower().rpartition("@")
-        database = self._core.database
-        if await inboxes.by_address(database, f"{local}@{domain}") is not None:
-            return
-        base, tag = split_subaddress(local)
-        if tag is not None and await inboxes.by_address(database, f"{base}@{domain}") is not None:
-            return
-        if base in ROLE_LOCAL_PARTS:
-            return
-        raise Refused(RefusalCode.INBOX_NOT_FOUND)
+        if not await is_here(self._core.database, canonical):
+            raise Refused(RefusalCode.INBOX_NOT_FOUND)
 
     async def receive(self, envelope: Envelope, peer: Peer, content: bytes) -> Sequence[str]:
         """Store one message for every recipient; the ids of the copies. Durable when it returns.
@@ -66,7 +55,7 @@ class Receiving:
         def run(tx: Transaction) -> list[str]:
             targets: dict[int, tuple[Inbox, str | None]] = {}
             for address in envelope.rcpt_to:
-                inbox, tag = self._target(tx, self._canonical(address), now)
+                inbox, tag = destination(tx, self._canonical(address), domain=core.policy.domain, now=now)
                 if inbox is not None:
                     targets.setdefault(inbox.no, (inbox, tag))
             if not targets:
@@ -77,33 +66,3 @@ class Receiving:
             ]
 
         return await core.database.write(run)
-
-    def _target(self, tx: Transaction, address: str, now: int) -> tuple[Inbox | None, str | None]:
-        inbox, tag = local_inbox(tx, address)
-        if inbox is None and split_subaddress(address.lower().partition("@")[0])[0] in ROLE_LOCAL_PARTS:
-            return self.operator_inbox(tx, now), None
-        return inbox, tag
-
-    def operator_inbox(self, tx: Transaction, now: int) -> Inbox:
-        """Where postmaster@ and abuse@ go (RFC 2142): the operator's own inbox, made when first needed."""
-        address = f"postmaster@{self._core.policy.domain}"
-        found = inboxes.by_address_in(tx, address)
-        if found is not None:
-            return found
-        row = tx.one(sql.meta_get, key=accounts.OPERATOR_ACCOUNT)
-        if row is None:
-            account_no = accounts.insert_account(tx, id=new_id("acc", now), kind="operator", now=now)
-            tx.run(sql.meta_put, key=accounts.OPERATOR_ACCOUNT, value=str(account_no))
-        else:
-            account_no = int(row[0])
-        number = inboxes.insert_inbox(
-            tx,
-            id=new_id("inb", now),
-            account_no=account_no,
-            address=address,
-            display_name="Postmaster",
-            metadata={},
-            client_id=None,
-            now=now,
-        )
-        return inboxes.one_in(tx, number)

@@ -11,7 +11,7 @@ from pydantic import Field
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.inboxes import Inbox, split_subaddress
 from daimon_mcp.domain.refusals import FieldProblem
-from daimon_mcp.mail.addresses import Address
+from daimon_mcp.mail.addresses import Address, BadAddress, header_email
 from daimon_mcp.mail.compose import (
     OutgoingAttachment,
     forward_subject,
@@ -64,7 +64,14 @@ def _own(inbox: Inbox, email: str) -> bool:
 
 
 def _addresses(found: Sequence[Person]) -> list[Address]:
-    return [Address(each["email"], each["name"]) for each in found if "@" in each["email"]]
+    """Those of a header that can be written to: what strangers put there may be no address at all."""
+    usable: list[Address] = []
+    for each in found:
+        try:
+            usable.append(Address(header_email(each["email"]), each["name"]))
+        except BadAddress:
+            continue
+    return usable
 
 
 def _without(inbox: Inbox, found: Sequence[Address], already: Sequence[Address] = ()) -> list[Address]:
@@ -85,7 +92,12 @@ class Replying:
         self._sending = sending
 
     async def reply_to_message(self, actor: Actor, request: ReplyToMessage) -> Outcome:
-        """Answer a message in its thread. Raises as send_email does, and MESSAGE_NOT_FOUND."""
+        """Answer a message in its thread. Raises as send_email does, and MESSAGE_NOT_FOUND.
+
+        A key that may only reply cannot name recipients: those of the original are the ones it may write to.
+        """
+        if request.to or request.cc or request.bcc:
+            actor.require("message_send")
         original, inbox = await self._original(actor, request.message_id, "message_reply")
         if request.body is None:
             raise refuse([FieldProblem("body", "is required", '"Thank you, that works."')])
@@ -99,7 +111,7 @@ class Replying:
         return await self._send(actor, inbox, request, "forward", derived, request.body or "", request.body_html)
 
     async def _original(self, actor: Actor, message_id: str, permission: str) -> tuple[StoredMessage, Inbox]:
-        if actor.permissions is None or "message_send" not in actor.permissions or actor.read_only:
+        if not actor.holds("message_send"):
             actor.require(permission)
         message = await access.message(self._core, actor, message_id)
         inbox = await inboxes.by_no(self._core.database, message.inbox_no)
@@ -116,8 +128,9 @@ class Replying:
         if _own(inbox, sender.email):  # answering our own mail goes on to whom it went
             to = _addresses(original.to)
         else:
-            to = _addresses(original.reply_to) or ([sender] if "@" in sender.email else [])
+            to = _addresses(original.reply_to) or _addresses([original.from_])
         if reply_all:
+            to = _without(inbox, to) or to  # mail to oneself is still answered
             others = _without(inbox, _addresses(original.to), to)
             cc = _without(inbox, _addresses(original.cc), [*to, *others])
         text = await self._text(original) if quote else ""
@@ -193,7 +206,7 @@ class Replying:
             cc=people("cc", request.cc) or derived.cc,
             bcc=people("bcc", request.bcc),
             subject=request.subject if request.subject is not None else derived.subject,
-            text=text + derived.quoted,
+            text=above(text, derived.quoted),
             html=with_quote(html, derived.quoted),
             in_reply_to=derived.in_reply_to,
             references=derived.references,
@@ -213,6 +226,11 @@ class Replying:
                 thread_seq=derived.thread_seq,
             ),
         )
+
+
+def above(text: str, quoted: str) -> str:
+    """The new words with the quote below them; without new words, the quote alone."""
+    return text + quoted if text.strip() else quoted.lstrip("\n")
 
 
 def with_quote(html: str | None, quoted: str) -> str | None:

@@ -7,9 +7,11 @@ never repeats the value that was given.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
+import orjson
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from daimon_mcp.domain.clock import BadTime, parse_time
@@ -71,13 +73,17 @@ _EXAMPLES: Mapping[str, str] = {
 }
 
 
+# A name that a caller made up is repeated only where it looks like one.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+
 def _names(model: type[BaseModel]) -> list[str]:
     return list(model.model_fields)
 
 
 def _problem(model: type[BaseModel], error: Mapping[str, Any]) -> FieldProblem:
     location = [part for part in error["loc"] if not _is_branch(part)]
-    field = ".".join(str(part) for part in location) or "arguments"
+    field = ".".join(str(part) for part in location if _NAME.fullmatch(str(part))) or "arguments"
     top = str(location[0]) if location else ""
     kind = str(error["type"])
     context: Mapping[str, Any] = error.get("ctx") or {}
@@ -86,7 +92,7 @@ def _problem(model: type[BaseModel], error: Mapping[str, Any]) -> FieldProblem:
         case "extra_forbidden":
             near = difflib.get_close_matches(top, _names(model), 1, 0.6)
             known = f"did you mean {near[0]}?" if near else f"known are {', '.join(_names(model))}"
-            return FieldProblem(field[:64], f"is not an argument here; {known}")
+            return FieldProblem(field, f"is not an argument here; {known}")
         case "missing":
             return FieldProblem(field, "is required", example)
         case "string_too_short" | "too_short":
@@ -134,6 +140,16 @@ def read(model: type[R], values: Mapping[str, Any]) -> R:
             problem = _problem(model, each)
             problems.setdefault(problem.field, problem)
         raise refuse(problems.values()) from None
+
+
+def check_notes(field: str, notes: Mapping[str, Any] | None, most: int, example: str) -> None:
+    """Raise INVALID_REQUEST for a caller's own JSON that is too long, or that cannot be written as JSON again."""
+    try:
+        size = len(orjson.dumps(notes))
+    except (TypeError, ValueError):  # integers beyond 64 bits, lone surrogates, too deep
+        raise refuse([FieldProblem(field, "must be plain JSON", example)]) from None
+    if size > most:
+        raise refuse([FieldProblem(field, f"must be at most {most} bytes of JSON", example)])
 
 
 def refuse(problems: Iterable[FieldProblem]) -> Refused:

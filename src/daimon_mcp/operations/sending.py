@@ -6,34 +6,45 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
 from pydantic import Field, WithJsonSchema
 
-from daimon_mcp.domain.accounts import AccountStatus, Actor
+from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
 from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
-from daimon_mcp.domain.clock import day_period, iso_or_none, month_period
+from daimon_mcp.domain.clock import SECOND, day_period, iso_or_none, month_period
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
-from daimon_mcp.domain.queue import MessageStatus
+from daimon_mcp.domain.queue import DeliveryState, MessageStatus
 from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import check_send, usage_facts
 from daimon_mcp.mail.compose import reply_references
+from daimon_mcp.mail.dsn import Failure
 from daimon_mcp.operations import access
-from daimon_mcp.operations.core import Core, Outcome
-from daimon_mcp.operations.dispatch import let_go, local_inbox
+from daimon_mcp.operations.core import Core, Link, Outcome
+from daimon_mcp.operations.dispatch import NO_SUCH_INBOX, is_here, is_role, let_go, local_inbox
 from daimon_mcp.operations.lint import lint
-from daimon_mcp.operations.outgoing import Composition, Ready, bracketed, from_markdown, people, prepare
+from daimon_mcp.operations.outgoing import (
+    Composition,
+    Ready,
+    bracketed,
+    clean_labels,
+    from_markdown,
+    is_message_id,
+    people,
+    prepare,
+)
 from daimon_mcp.operations.reading import understand
+from daimon_mcp.operations.reports import Reports
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
 from daimon_mcp.operations.upgrades import Upgrades
 from daimon_mcp.operations.views import cursor
 from daimon_mcp.store import accounts, inboxes, messages, queue, usage
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
-from daimon_mcp.store.messages import NewMessage, StoredMessage
+from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
 
 
 class SendOptions(Composition):
@@ -65,6 +76,15 @@ class CancelScheduled(Request):
     message_id: Annotated[Id, Field(description="The id a scheduled or parked send answered with")]
 
 
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Where a mail stands among others."""
+
+    thread_seq: int | None
+    in_reply_to: str | None
+    references: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A message ready to be judged and stored, whichever way it came."""
@@ -81,15 +101,30 @@ class Submission:
     thread_seq: int | None = None
     draft_id: str | None = None
     draft_no: int | None = None
-    public_id: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for a second mail that a reader would take for the first one sent again."""
+        return f"{self.ready.fingerprint}@{self.send_at or 'once'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What `store` did: the result in wire names, the outcome's key, and why it is parked if it is."""
+
+    result: dict[str, Any]
+    key: str
+    parked: Refused | None = None
 
 
 class Sending:
     """The verbs that let mail out."""
 
-    def __init__(self, core: Core, upgrades: Upgrades) -> None:
+    def __init__(self, core: Core, upgrades: Upgrades, reports: Reports) -> None:
         self._core = core
         self._upgrades = upgrades
+        self._reports = reports
+        self._retries: dict[int, int] = {}  # accounts whose parked mail a limit holds back, and until when (epoch µs)
 
     async def send_email(self, actor: Actor, request: SendEmail) -> Outcome:
         """Send, schedule or park one message.
@@ -113,7 +148,14 @@ class Sending:
         sha256 = request_hash("send_email", request)
         if (known := await self.known(inbox, request.client_id, sha256)) is not None:
             return known
-        thread_seq, in_reply_to, references = await self._threading(actor, inbox, request)
+        related = await self.relation(
+            actor,
+            inbox,
+            thread_id=request.thread_id,
+            in_reply_to=request.in_reply_to,
+            references=request.references or (),
+        )
+        labels = clean_labels(request.labels)
         text, html = request.body, request.body_html
         if request.body_markdown is not None:
             if text is not None or html is not None:
@@ -129,8 +171,8 @@ class Sending:
             subject=request.subject or "",
             text=text or "",
             html=html,
-            in_reply_to=in_reply_to,
-            references=references,
+            in_reply_to=related.in_reply_to,
+            references=related.references,
             headers=request.headers,
             attachments=request.attachments,
         )
@@ -139,51 +181,61 @@ class Sending:
             Submission(
                 inbox=inbox,
                 ready=ready,
-                labels=request.labels or (),
+                labels=labels,
                 client_id=request.client_id,
                 request_sha256=sha256,
                 send_at=request.send_at,
                 park=request.park,
                 allow_duplicate=request.allow_duplicate,
                 reason=request.reason,
-                thread_seq=thread_seq,
+                thread_seq=related.thread_seq,
             ),
             dry_run=request.dry_run,
         )
 
-    async def _threading(
-        self, actor: Actor, inbox: Inbox, request: SendEmail
-    ) -> tuple[int | None, str | None, tuple[str, ...]]:
-        """The thread it is put in, In-Reply-To and References."""
+    async def relation(
+        self,
+        actor: Actor,
+        inbox: Inbox,
+        *,
+        thread_id: str | None,
+        in_reply_to: str | None,
+        references: Sequence[str] = (),
+    ) -> Relation:
+        """The thread a mail is put in, its In-Reply-To and References. `in_reply_to` is a Message-ID or a `msg_` id.
+
+        Raises THREAD_NOT_FOUND, MESSAGE_NOT_FOUND, INVALID_REQUEST.
+        """
         core = self._core
+        for field, values in (("in_reply_to", [in_reply_to] if in_reply_to else []), ("references", references)):
+            if not all(is_message_id(value) for value in values):
+                raise invalid(field, "is not a Message-ID", '"<abc@example.com>"')
         parent: StoredMessage | None = None
         thread_seq: int | None = None
-        in_reply_to = request.in_reply_to
-        if request.thread_id is not None:
-            thread = await access.thread(core, actor, request.thread_id, inbox)
+        if thread_id is not None:
+            thread = await access.thread(core, actor, thread_id, inbox)
             thread_seq = thread.seq
-            if in_reply_to is None:
+            if not in_reply_to:
                 rows = await core.database.all(
                     sql.thread_newest, thread_seq=thread.seq, limit=1, before=messages.LAST_SEQ
                 )
                 parent = messages.message_of(rows[0]) if rows else None
-        if in_reply_to is not None and looks_like_id(canonical_id(in_reply_to), "msg"):
+        if in_reply_to and looks_like_id(canonical_id(in_reply_to), "msg"):
             parent = await access.message(core, actor, in_reply_to, inbox)
-        elif in_reply_to is not None:
+            thread_seq = parent.thread_seq if thread_seq is None else thread_seq
+        elif in_reply_to:
             row = await core.database.one(
                 sql.message_by_message_id, inbox_no=inbox.no, message_id=bracketed(in_reply_to)
             )
             parent = messages.message_of(row) if row else None
-        for field, values in (("in_reply_to", [in_reply_to or ""]), ("references", request.references or [])):
-            if any(set(value) & set(" \t\r\n\0") for value in values):
-                raise invalid(field, "is not a Message-ID", '"<abc@example.com>"')
-        if parent is not None and parent.message_id is not None:
+        given = tuple(bracketed(each) for each in references)
+        if parent is not None:
+            if parent.message_id is None:
+                return Relation(thread_seq, None, given)
             chain = reply_references(parent.message_id, parent.references, parent.in_reply_to)
-            given = tuple(bracketed(each) for each in request.references or ())
-            return thread_seq, parent.message_id, given or chain
-        given = tuple(bracketed(each) for each in request.references or ())
+            return Relation(thread_seq, parent.message_id, given or chain)
         own = bracketed(in_reply_to) if in_reply_to else None
-        return thread_seq, own, given or ((own,) if own else ())
+        return Relation(thread_seq, own, given or ((own,) if own else ()))
 
     # -- one transaction decides ---------------------------------------------------------------------------------------
 
@@ -192,58 +244,54 @@ class Sending:
         now = self._core.clock.now()
         if dry_run:
             return await self._verdict(actor, submission, now)
-        try:
-            result, key = await self._core.database.write(lambda tx: self.store(tx, actor, submission, now))
-        except Refused as refused:
-            if not (submission.park and refused.code in PARKABLE and refused.target_tier):
-                raise
-            return await self.park(actor, submission, refused, now)
-        return Outcome(key=f"send_email.{key}", result=result, facts=_facts(result))
+        stored = await self._core.database.write(lambda tx: self.store(tx, actor, submission, now))
+        link = await self.link(actor, stored.parked, submission.reason)
+        return Outcome(key=f"send_email.{stored.key}", result=stored.result, facts=facts_of(stored.result), link=link)
 
-    async def park(self, actor: Actor, submission: Submission, refused: Refused, now: int) -> Outcome:
-        """Keep a refused message as `pending_upgrade`: it leaves by itself when the operator has approved."""
-        result, key = await self._core.database.write(lambda tx: self.store(tx, actor, submission, now, park=True))
-        link = await self._upgrades.link_for(actor, refused.target_tier or "", submission.reason)
-        return Outcome(key=f"send_email.{key}", result=result, facts=_facts(result), link=link)
+    async def link(self, actor: Actor, refused: Refused | None, reason: str | None) -> Link | None:
+        """The operator's link for mail that was parked because of `refused`."""
+        if refused is None or refused.target_tier is None:
+            return None
+        return await self._upgrades.link_for(actor, refused.target_tier, reason)
 
-    def store(
-        self, tx: Transaction, actor: Actor, submission: Submission, now: int, *, park: bool = False
-    ) -> tuple[dict[str, Any], str]:
+    def store(self, tx: Transaction, actor: Actor, submission: Submission, now: int) -> Stored:
         """Inside a write: repeats, limits, recipients; then place, queue and, if it is due, let go.
 
-        The result in wire names and the outcome's key. With `park` the limits are not asked and it waits.
+        With `park`, mail that the tier or its quota refuses and an upgrade would let out is kept, and waits. Judging
+        and keeping are one transaction: an approval comes before both or after both.
         """
         core, inbox, ready = self._core, submission.inbox, submission.ready
         if (known := self._known_in(tx, inbox, submission.client_id, submission.request_sha256)) is not None:
-            return known, "repeated"
+            return Stored(known, "repeated")
         if submission.client_id is None and not submission.allow_duplicate and submission.draft_no is None:
-            duplicate = self._duplicate(tx, inbox, ready.fingerprint, now)
+            duplicate = self._duplicate(tx, inbox, submission.fingerprint, now)
             if duplicate is not None:
-                return duplicate, "duplicate"
+                return Stored(duplicate, "duplicate")
         account = accounts.account_in(tx, actor.account_no)
         if account.status is AccountStatus.SUSPENDED:
             raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
         current = inboxes.one_in(tx, inbox.no)
         if current.deleted_at is not None:
             raise Refused(RefusalCode.INBOX_NOT_FOUND)
-        later = submission.send_at is not None and submission.send_at > now
-        leaves_at = submission.send_at if later and submission.send_at is not None else now
+        send_at = submission.send_at if submission.send_at is not None and submission.send_at > now else None
+        leaves_at = send_at or now
         limits = core.policy.limits[account.tier]
-        if not park:
-            used = usage.in_tx(tx, account.no, at=leaves_at, now=now)
-            if later:
-                used = replace(used, last_minute=0)
-            check_send(account.tier, limits, used, len(ready.recipients), now)
+        parked: Refused | None = None
+        try:
+            self._count(tx, account, len(ready.recipients), at=leaves_at, now=now)
+        except Refused as refused:
+            if not (submission.park and refused.code in PARKABLE and refused.target_tier):
+                raise
+            parked = refused
         transports = self._transports(tx, ready.recipients)
-        if not park and not usage.add(tx, account.no, len(ready.recipients), limits, at=leaves_at):
-            # Another writer used the last sends between our look and our count: look again, and say so.
-            check_send(
-                account.tier, limits, usage.in_tx(tx, account.no, at=leaves_at, now=now), len(ready.recipients), now
-            )
-            raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
-        status = MessageStatus.PENDING_UPGRADE if park else MessageStatus.SCHEDULED if later else MessageStatus.QUEUED
-        public_id = submission.public_id or new_id("msg", now)
-        mailbox = inboxes.SENT if status is MessageStatus.QUEUED else inboxes.SCHEDULED
+        if parked is not None:
+            status, state = MessageStatus.PENDING_UPGRADE, queue.WAITING
+        elif send_at is not None:
+            status, state = MessageStatus.SCHEDULED, queue.SCHEDULED
+        else:
+            status, state = MessageStatus.QUEUED, queue.ACTIVE
+        public_id = new_id("msg", now)
+        mailbox = inboxes.SENT if state == queue.ACTIVE else inboxes.SCHEDULED
         placed = messages.place(
             tx,
             NewMessage(
@@ -259,12 +307,10 @@ class Sending:
                 mail_from=inbox.address,
                 labels=submission.labels,
                 draft_id=submission.draft_id,
-                send_at=submission.send_at if later else None,
+                send_at=send_at,
                 thread_seq=submission.thread_seq,
             ),
         )
-        states = {MessageStatus.QUEUED: queue.ACTIVE, MessageStatus.SCHEDULED: queue.SCHEDULED}
-        state = states.get(status, queue.WAITING)
         queue.insert(
             tx,
             message_seq=placed.seq,
@@ -273,18 +319,18 @@ class Sending:
             state=state,
             mail_from=inbox.address,
             smtputf8=ready.smtputf8,
-            fingerprint=ready.fingerprint,
+            fingerprint=submission.fingerprint,
             recipients=transports,
-            counted=None if park else (leaves_at, day_period(leaves_at), month_period(leaves_at)),
-            send_at=submission.send_at if later else None,
+            counted=None if parked else (leaves_at, day_period(leaves_at), month_period(leaves_at)),
+            send_at=send_at,
             now=now,
             expires_at=leaves_at + core.policy.give_up_after,
         )
         message = messages.in_tx(tx, placed.seq)
-        if status is MessageStatus.QUEUED:
+        if state == queue.ACTIVE:
             queued = queue.by_message_in(tx, placed.seq)
             assert queued is not None
-            status = let_go(tx, message, queued, ready.content, now)
+            status = let_go(tx, message, queued, ready.content, domain=core.policy.domain, now=now)
             message = messages.in_tx(tx, placed.seq)
         else:
             tx.announce(QueueChanged())
@@ -296,29 +342,36 @@ class Sending:
                 new_state={queue.ACTIVE: "sent", queue.SCHEDULED: "scheduled"}.get(state, "pending_upgrade"),
                 seq=placed.seq,
                 new_message_id=public_id,
-                new_send_at=submission.send_at if later else None,
+                new_send_at=send_at,
                 now=now,
             )
         result = {
-            "id": public_id,
-            "status": str(status),
-            "message_id": ready.message_id,
-            "thread_id": placed.thread_id,
-            "sent_at": iso_or_none(message.sent_at),
-            "scheduled_at": iso_or_none(message.send_at),
-            "note": None,
+            **message_result(message),
             "recipients": list(ready.recipients),
             "usage": usage_facts(limits, usage.in_tx(tx, account.no, at=now, now=now), now),
             "cursor": cursor(placed.seq),
         }
         if submission.client_id is not None:
             self._remember(tx, inbox, submission, public_id, result, now)
-        return result, str(status)
+        return Stored(result, str(status), parked)
+
+    def _count(self, tx: Transaction, account: Account, sends: int, *, at: int, now: int) -> None:
+        """Count `sends` that leave `at` a time, if the account's tier and limits allow them. Raises Refused."""
+        limits = self._core.policy.limits[account.tier]
+        used = usage.in_tx(tx, account.no, at=at, now=now)
+        check_send(account.tier, limits, used, sends, now, at=at)
+        if not usage.add(tx, account.no, sends, limits, at=at):
+            # Another process used the last sends between our look and our count: the caller may look again.
+            raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
 
     def _transports(self, tx: Transaction, recipients: Sequence[str]) -> list[tuple[str, str]]:
         """Each recipient with how it is reached. Raises RECIPIENT_REFUSED or RELAY_NOT_CONFIGURED."""
         policy = self._core.policy
-        unknown = [each for each in recipients if policy.is_local(each) and local_inbox(tx, each)[0] is None]
+        unknown = [
+            each
+            for each in recipients
+            if policy.is_local(each) and local_inbox(tx, each)[0] is None and not is_role(each)
+        ]
         if unknown:
             raise Refused(
                 RefusalCode.RECIPIENT_REFUSED,
@@ -345,7 +398,7 @@ class Sending:
         if row is None:
             return None
         result = _repeat(row, sha256, await self._core.database.one(sql.message_by_id, id=row[1]))
-        return Outcome(key="send_email.repeated", result=result, facts=_facts(result))
+        return Outcome(key="send_email.repeated", result=result, facts=facts_of(result))
 
     def _known_in(self, tx: Transaction, inbox: Inbox, client_id: str | None, sha256: str) -> dict[str, Any] | None:
         if client_id is None:
@@ -371,16 +424,8 @@ class Sending:
         row = tx.one(sql.queue_fingerprint, inbox_no=inbox.no, fingerprint=fingerprint, since=since)
         if row is None:
             return None
-        public_id, status, message_id, sent_at, send_at = row
-        return {
-            "id": public_id,
-            "status": status,
-            "message_id": message_id,
-            "sent_at": iso_or_none(sent_at),
-            "scheduled_at": iso_or_none(send_at),
-            "note": None,
-            "duplicate_of": public_id,
-        }
+        message = messages.in_tx(tx, row[0])
+        return {**message_result(message), "cursor": cursor(message.seq), "duplicate_of": message.id}
 
     # -- looking without doing -----------------------------------------------------------------------------------------
 
@@ -396,8 +441,8 @@ class Sending:
 
         def run(tx: Transaction) -> None:
             try:
-                result, key = self.store(tx, actor, submission, now)
-                outcome.update({"would": key, "usage": result.get("usage")})
+                stored = self.store(tx, actor, submission, now)
+                outcome.update({"would": stored.key})
             except Refused as refused:
                 problems.append({"code": str(refused.code), **({"reason": refused.reason} if refused.reason else {})})
             raise _Undo
@@ -439,22 +484,40 @@ class Sending:
         await self._core.database.write(run)
         return Outcome(key="cancel_scheduled", result={"id": message.id, "status": "cancelled"})
 
-    async def release_due(self, limit: int = 50) -> int:
-        """Let go of scheduled mail whose time has come; how many."""
+    async def release_due(self) -> int:
+        """Let go of scheduled mail whose time has come, and of parked mail whose limit has been reset; how many.
+
+        One message that fails does not keep the others; the first failure is raised when all have had their turn.
+        """
         now = self._core.clock.now()
-        due = await self._core.database.all(sql.queue_due, now=now, limit=limit)
-        for (seq,) in due:
-            await self.release(seq, count=False)
-        return len(due)
+        released = 0
+        failure: Exception | None = None
+        for (seq,) in await self._core.database.all(sql.queue_due, now=now):
+            try:
+                released += await self.release(seq, count=False)
+            except Exception as error:  # noqa: BLE001  raised below
+                failure = failure or error
+        for account_no in [each for each, at in self._retries.items() if at <= now]:
+            released += await self.release_parked(account_no)
+        if failure is not None:
+            raise failure
+        return released
 
     async def release_parked(self, account_no: int) -> int:
-        """Let go of what was parked, as far as the account's tier and limits now allow; how many."""
+        """Let go of what was parked, as far as the account's tier and limits now allow; how many.
+
+        What a limit holds back is tried again when the limit is reset (`next_scheduled` knows when).
+        """
         released = 0
+        self._retries.pop(account_no, None)
         for (seq,) in await self._core.database.all(sql.queue_waiting, account_no=account_no):
             try:
                 released += await self.release(seq, count=True)
-            except Refused:
-                break  # the next ones are behind this one: order is kept, the limit will reset
+            except Refused as refused:
+                # The next ones are behind this one: order is kept.
+                if refused.retry_after is not None:
+                    self._retries[account_no] = self._core.clock.now() + refused.retry_after * SECOND
+                break
         return released
 
     async def release_all_parked(self) -> None:
@@ -463,9 +526,10 @@ class Sending:
             await self.release_parked(account_no)
 
     async def next_scheduled(self) -> int | None:
-        """When the next scheduled message is due, epoch µs."""
+        """When the next message is due that is scheduled, or parked behind a limit; epoch µs."""
         row = await self._core.database.one(sql.queue_next_scheduled)
-        return row[0] if row else None
+        due = [*self._retries.values(), *(row if row and row[0] is not None else ())]
+        return min(due, default=None)
 
     async def release(self, seq: int, *, count: bool) -> bool:
         """Let one waiting or scheduled message go; with `count` its sends are judged and counted now.
@@ -477,47 +541,80 @@ class Sending:
         if row is None:
             return False
         message = messages.message_of(row)
-        content, _ = await understand(core, await core.blobs.get(core.database, message.blob_hash))
+        raw = await core.blobs.get(core.database, message.blob_hash)
+        content, _ = await understand(core, raw)
+        while True:
+            # Recipients here that are gone by now bounce, and the report on them is written before the transaction.
+            gone = await self._gone(seq)
+            report = await self._report(message, raw, gone) if gone else None
+            try:
+                return await core.database.write(
+                    lambda tx, gone=gone, report=report: self._release(tx, seq, content, gone, report, count=count)
+                )
+            except _Changed:
+                continue
+
+    def _release(
+        self, tx: Transaction, seq: int, content: Content, gone: Sequence[str], report: Content | None, *, count: bool
+    ) -> bool:
+        core = self._core
         now = core.clock.now()
-
-        def run(tx: Transaction) -> bool:
-            queued = queue.by_message_in(tx, seq)
-            if queued is None or queued.state not in (queue.SCHEDULED, queue.WAITING):
-                return False
-            current = messages.in_tx(tx, seq)
-            if current.deleted_at is not None:
-                return False
-            counted = (queued.counted_at, queued.counted_day, queued.counted_month)
-            if count:
-                account = accounts.account_in(tx, queued.account_no)
-                limits = core.policy.limits[account.tier]
-                leaves_at = max(now, queued.send_at or now)
-                used = usage.in_tx(tx, account.no, at=leaves_at, now=now)
-                check_send(account.tier, limits, used, queued.recipients, now)
-                if not usage.add(tx, account.no, queued.recipients, limits, at=leaves_at):
-                    raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
-                counted = (leaves_at, day_period(leaves_at), month_period(leaves_at))
-            later = queued.send_at is not None and queued.send_at > now
-            tx.run(
-                sql.queue_set_state,
-                queue_no=queued.no,
-                new_state=queue.SCHEDULED if later else queue.ACTIVE,
-                new_counted_at=counted[0],
-                new_day=counted[1],
-                new_month=counted[2],
-                new_expires_at=(queued.send_at or now if later else now) + core.policy.give_up_after,
-            )
-            if later:
-                tx.run(sql.message_set_status, seq=seq, new_status=MessageStatus.SCHEDULED, new_sent_at=None)
-                tx.run(sql.draft_reschedule_by_message, seq=seq)
-                tx.announce(QueueChanged())
-                return True
-            messages.move(tx, current, inboxes.SENT)
-            let_go(tx, messages.in_tx(tx, seq), queued, content, now)
-            tx.run(sql.draft_sent_by_message, seq=seq)
+        queued = queue.by_message_in(tx, seq)
+        if queued is None or queued.state not in (queue.SCHEDULED, queue.WAITING):
+            return False
+        account = accounts.account_in(tx, queued.account_no)
+        if account.status is AccountStatus.SUSPENDED:
+            raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
+        leaves_at = max(now, queued.send_at or now)
+        counted = (queued.counted_at, queued.counted_day, queued.counted_month)
+        if count and queued.state == queue.WAITING:
+            self._count(tx, account, queued.recipients, at=leaves_at, now=now)
+            counted = (leaves_at, day_period(leaves_at), month_period(leaves_at))
+        later = leaves_at > now
+        tx.run(
+            sql.queue_set_state,
+            queue_no=queued.no,
+            new_state=queue.SCHEDULED if later else queue.ACTIVE,
+            new_counted_at=counted[0],
+            new_day=counted[1],
+            new_month=counted[2],
+            new_expires_at=leaves_at + core.policy.give_up_after,
+        )
+        message = messages.in_tx(tx, seq)
+        if later:
+            tx.run(sql.message_set_status, seq=seq, new_status=MessageStatus.SCHEDULED, new_sent_at=None)
+            tx.run(sql.draft_reschedule_by_message, seq=seq)
+            tx.announce(QueueChanged())
+            tx.announce(MessageChanged(account.no, message.inbox_no, message.inbox_id, message.id, message.thread_id))
             return True
+        messages.move(tx, message, inboxes.SENT)
+        let_go(tx, messages.in_tx(tx, seq), queued, content, domain=core.policy.domain, now=now)
+        tx.run(sql.draft_sent_by_message, seq=seq)
+        bounced = [each.recipient for each in queue.deliveries_in(tx, queued.no) if each.state == DeliveryState.BOUNCED]
+        if bounced != list(gone):
+            raise _Changed
+        if report is not None:
+            self._reports.place(tx, message, report, now)
+        return True
 
-        return await core.database.write(run)
+    async def _gone(self, seq: int) -> list[str]:
+        """Recipients of a waiting message whose inbox here is no more."""
+        queued = await queue.by_message(self._core.database, seq)
+        found = await queue.deliveries(self._core.database, queued.no) if queued else []
+        here = [each.recipient for each in found if each.transport == queue.LOCAL]
+        return [each for each in here if not await is_here(self._core.database, each)]
+
+    async def _report(self, message: StoredMessage, raw: bytes, gone: Sequence[str]) -> Content:
+        remote = self._core.policy.hostname
+        failures = [
+            Failure(recipient=each, status="5.1.1", diagnostic=NO_SUCH_INBOX, remote=remote, action="failed")
+            for each in gone
+        ]
+        return await self._reports.write(message, raw, message.from_["email"], failures, text="failed")
+
+
+class _Changed(Exception):
+    """An inbox came or went between looking and writing."""
 
 
 PARKABLE = {RefusalCode.SEND_REQUIRES_PAID, RefusalCode.SEND_LIMIT_EXCEEDED}
@@ -544,21 +641,39 @@ def request_hash(operation: str, request: Request) -> str:
     return hashlib.sha256(orjson.dumps([operation, values], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
+def message_result(message: StoredMessage) -> dict[str, Any]:
+    """What every answer about sent mail says of the message. `note` is filled in with words where there are any."""
+    return {
+        "id": message.id,
+        "status": message.status,
+        "message_id": message.message_id,
+        "thread_id": message.thread_id,
+        "sent_at": iso_or_none(message.sent_at),
+        "scheduled_at": iso_or_none(message.send_at) if message.status in _STILL_HERE else None,
+        "note": None,
+    }
+
+
+_STILL_HERE = (MessageStatus.SCHEDULED, MessageStatus.PENDING_UPGRADE)
+
+
 def _repeat(row: Sequence[Any], sha256: str, message_row: Sequence[Any] | None) -> dict[str, Any]:
     """The first result, with what has become of the message since."""
     if row[0] != sha256:
         raise Refused(RefusalCode.IDEMPOTENCY_CONFLICT, facts={"message": row[1]})
     result: dict[str, Any] = json.loads(row[2])
     if message_row is not None:
-        message = messages.message_of(tuple(message_row))
-        result.update(status=message.status, sent_at=iso_or_none(message.sent_at))
+        result.update(message_result(messages.message_of(tuple(message_row))))
     return result
 
 
-def _facts(result: Mapping[str, Any]) -> dict[str, Fact]:
+def facts_of(result: Mapping[str, Any]) -> dict[str, Fact]:
+    """What the texts about a send may name."""
     return {
         "message": result["id"],
         "status": result["status"],
         "scheduled_at": result.get("scheduled_at"),
+        "scheduled": "yes" if result["status"] == MessageStatus.SCHEDULED else None,
+        "parked": "yes" if result["status"] == MessageStatus.PENDING_UPGRADE else None,
         "recipients": len(result.get("recipients", ())) or None,
     }

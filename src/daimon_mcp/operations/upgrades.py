@@ -24,7 +24,7 @@ from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import Limits, Tier, is_higher, next_tier, parse_tier
 from daimon_mcp.operations.core import Core, Link, Outcome, Progress
 from daimon_mcp.operations.credentials import Credentials
-from daimon_mcp.operations.requests import Id, Reason, Request
+from daimon_mcp.operations.requests import Id, Reason, Request, check_notes
 from daimon_mcp.store import accounts, approvals, events, inboxes
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.approvals import StoredApproval
@@ -196,8 +196,7 @@ class Upgrades:
         """Ask the operator something that is not an upgrade: a link to a page with approve and reject."""
         actor.require("account_upgrade")
         context = request.context or {}
-        if len(json.dumps(context)) > _MOST_CONTEXT:
-            raise invalid("context", f"must be at most {_MOST_CONTEXT} characters", '{"order": "A-17"}')
+        check_notes("context", context, _MOST_CONTEXT, '{"order": "A-17"}')
         issue = one_line(request.issue)
         if not issue:
             raise invalid("issue", "must not be empty", '"May I refund order A-17?"')

@@ -136,16 +136,20 @@ def draft_view(draft: StoredDraft) -> dict[str, Any]:
         "inbox_id": draft.inbox_id,
         "kind": draft.kind,
         "status": draft.state,
-        "to": content.get("to", []),
-        "cc": content.get("cc", []),
-        "bcc": content.get("bcc", []),
+        "to": content.get("to") or [],
+        "cc": content.get("cc") or [],
+        "bcc": content.get("bcc") or [],
         "subject": content.get("subject"),
         "body_text": content.get("body"),
         "body_html": content.get("body_html"),
         "send_at": iso_or_none(draft.send_at),
         "thread_id": content.get("thread_id"),
         "in_reply_to": content.get("in_reply_to"),
-        "labels": content.get("labels", []),
+        "labels": content.get("labels") or [],
+        "attachments": [
+            {"filename": each["filename"], "content_type": each["content_type"]}
+            for each in content.get("attachments") or ()
+        ],
         "created_at": iso(draft.created_at),
         "updated_at": iso(draft.updated_at),
     }

@@ -10,7 +10,20 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         "inbox counters differ from its messages",
         """SELECT i.id FROM inboxes i LEFT JOIN messages m ON m.inbox_no = i.no AND m.deleted_at IS NULL
            GROUP BY i.no HAVING i.message_count <> count(m.seq)
-           OR i.unread_count <> coalesce(sum(CASE WHEN m.seen = 0 THEN 1 ELSE 0 END), 0)""",
+           OR i.unread_count <> coalesce(sum(CASE WHEN m.seen = 0 THEN 1 ELSE 0 END), 0)
+           OR i.storage_bytes <> coalesce(sum(m.size), 0)""",
+    ),
+    (
+        "an inbox counts other threads than those with messages",
+        """SELECT i.id FROM inboxes i LEFT JOIN threads t ON t.inbox_no = i.no AND t.message_count > 0
+           GROUP BY i.no HAVING i.thread_count <> count(t.seq)""",
+    ),
+    (
+        "a Message-ID leads to a thread of another inbox, or a message's own leads nowhere",
+        """SELECT r.message_id FROM refs r JOIN threads t ON t.seq = r.thread_seq WHERE t.inbox_no <> r.inbox_no
+           UNION ALL SELECT m.id FROM messages m LEFT JOIN refs r
+           ON r.inbox_no = m.inbox_no AND r.message_id = m.message_id
+           WHERE m.message_id IS NOT NULL AND r.message_id IS NULL""",
     ),
     (
         "mailbox counters differ from its messages",
@@ -64,14 +77,45 @@ _CHECKS: tuple[tuple[str, str], ...] = (
            WHERE m.status = 'queued' AND NOT EXISTS
            (SELECT 1 FROM deliveries d WHERE d.queue_no = q.no AND d.state = 'queued')
            UNION ALL SELECT m.id FROM messages m JOIN queue q ON q.message_seq = m.seq
-           WHERE (m.status = 'scheduled' AND q.state <> 'scheduled')
-           OR (m.status = 'pending_upgrade' AND q.state <> 'waiting')""",
+           WHERE (m.status = 'scheduled') <> (q.state = 'scheduled')
+           OR (m.status = 'pending_upgrade') <> (q.state = 'waiting')""",
+    ),
+    (
+        "a message is in Scheduled and does not wait, or waits elsewhere",
+        """SELECT m.id FROM messages m JOIN mailboxes b ON b.no = m.mailbox_no
+           WHERE m.deleted_at IS NULL AND m.direction = 'outbound'
+           AND (b.name = 'Scheduled') <> (m.status IN ('scheduled', 'pending_upgrade'))""",
+    ),
+    (
+        "a recipient waits although its message has left, or has left although its message waits",
+        """SELECT d.id FROM deliveries d JOIN queue q ON q.no = d.queue_no
+           WHERE (d.state = 'waiting') <> (q.state <> 'active')""",
+    ),
+    (
+        "mail of a deleted inbox waits to leave",
+        """SELECT i.id FROM inboxes i JOIN queue q ON q.inbox_no = i.no
+           WHERE i.deleted_at IS NOT NULL AND q.state <> 'active'""",
+    ),
+    (
+        "a draft and its message do not agree",
+        """SELECT d.id FROM drafts d LEFT JOIN messages m ON m.seq = d.message_no
+           LEFT JOIN queue q ON q.message_seq = d.message_no
+           WHERE (d.state = 'draft' AND d.message_no IS NOT NULL)
+           OR (d.state = 'sent' AND (m.seq IS NULL OR m.id <> d.message_id OR q.state IS NOT 'active'))
+           OR (d.state = 'scheduled' AND (q.state IS NOT 'scheduled' OR d.send_at IS NOT q.send_at))
+           OR (d.state = 'pending_upgrade' AND (q.state IS NOT 'waiting' OR d.send_at IS NOT q.send_at))
+           OR d.state NOT IN ('draft', 'sent', 'scheduled', 'pending_upgrade')""",
     ),
     (
         "sends counted differ from the queue",
         """SELECT u.account_no || ' ' || u.period FROM usages u WHERE u.used < 0 OR u.used <>
            (SELECT coalesce(sum(q.recipients), 0) FROM queue q
-            WHERE q.account_no = u.account_no AND (q.counted_day = u.period OR q.counted_month = u.period))""",
+            WHERE q.account_no = u.account_no AND (q.counted_day = u.period OR q.counted_month = u.period))
+           UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q WHERE q.counted_day IS NOT NULL AND NOT EXISTS
+           (SELECT 1 FROM usages u WHERE u.account_no = q.account_no AND u.period = q.counted_day)
+           UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q
+           WHERE (q.counted_at IS NULL) <> (q.state = 'waiting') OR (q.counted_at IS NULL) <> (q.counted_day IS NULL)
+           OR (q.counted_at IS NULL) <> (q.counted_month IS NULL)""",
     ),
     (
         "an idempotency row points nowhere",

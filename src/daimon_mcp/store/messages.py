@@ -175,7 +175,7 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
     assert mailbox_row is not None
     mailbox_no, uid, modseq = mailbox_row
     Blobs.put(tx, content.blob, new.received_at)
-    thread_seq, thread_id, is_new_thread = threads.join(
+    thread_seq, thread_id, one_more = threads.join(
         tx,
         inbox_no=new.inbox_no,
         forced=new.thread_seq,
@@ -259,7 +259,7 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
         inbox_no=new.inbox_no,
         messages=1,
         unread=unseen,
-        threads=int(is_new_thread),
+        threads=int(one_more),
         bytes=content.blob.size,
         received_at=new.received_at if new.direction == "inbound" else None,
     )
@@ -283,7 +283,7 @@ def see(tx: Transaction, message: StoredMessage) -> bool:
         return False
     modseq = tx.scalar(sql.mailbox_touch, mailbox_no=row[0], unseen=-1)
     tx.one(sql.message_see, seq=message.seq, new_modseq=modseq)
-    tx.run(sql.thread_count, thread_seq=row[1], messages=0, unread=-1)
+    threads.count(tx, row[1], unread=-1)
     tx.run(sql.inbox_count, inbox_no=message.inbox_no, messages=0, unread=-1, threads=0, bytes=0, received_at=None)
     return True
 
@@ -295,13 +295,13 @@ def remove(tx: Transaction, message: StoredMessage, *, status: str, now: int) ->
     unread = 0 if message.seen else 1
     gone: int = tx.scalar(sql.mailbox_lose, mailbox_no=message.mailbox_no, unseen=unread)
     tx.run(sql.expunged_insert, mailbox_no=message.mailbox_no, uid=message.uid, modseq=gone)
-    tx.run(sql.thread_count, thread_seq=message.thread_seq, messages=-1, unread=-unread)
+    left = threads.count(tx, message.thread_seq, messages=-1, unread=-unread)
     tx.run(
         sql.inbox_count,
         inbox_no=message.inbox_no,
         messages=-1,
         unread=-unread,
-        threads=0,
+        threads=0 if left else -1,
         bytes=-message.size,
         received_at=None,
     )

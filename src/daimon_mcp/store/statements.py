@@ -268,7 +268,9 @@ _thread = select(
     threads.c.created_at,
     threads.c.last_at,
 ).join(inboxes, inboxes.c.no == threads.c.inbox_no)
-thread_by_id = _thread.where(threads.c.id == b("id"), inboxes.c.account_no == b("account_no"))
+thread_by_id = _thread.where(
+    threads.c.id == b("id"), inboxes.c.account_no == b("account_no"), inboxes.c.deleted_at.is_(None)
+)
 thread_head = select(threads.c.id, threads.c.participants_json).where(threads.c.seq == b("thread_seq"))
 thread_add = (
     update(threads)
@@ -279,11 +281,13 @@ thread_add = (
         last_at=case((b("at") > threads.c.last_at, b("at")), else_=threads.c.last_at),
         participants_json=b("participants_json"),
     )
+    .returning(threads.c.message_count)
 )
 thread_count = (
     update(threads)
     .where(threads.c.seq == b("thread_seq"))
     .values(message_count=threads.c.message_count + b("messages"), unread_count=threads.c.unread_count + b("unread"))
+    .returning(threads.c.message_count)
 )
 ref_find = select(refs.c.thread_seq).where(refs.c.inbox_no == b("inbox_no"), refs.c.message_id == b("message_id"))
 ref_insert = _insert_once(refs)
@@ -424,6 +428,8 @@ thread_newest = (
     .order_by(messages.c.seq.desc())
     .limit(b("limit"))
 )
+# The names of the fields are in the JSON too, and nobody means those.
+_people_json = func.replace(func.replace(messages.c.to_json, '"email":', ""), '"name":', "")
 messages_find = (
     _joined.join(bodies, bodies.c.seq == messages.c.seq)
     .where(
@@ -441,7 +447,7 @@ messages_find = (
                         + " "
                         + messages.c.from_address
                         + " "
-                        + messages.c.to_json
+                        + _people_json
                         + " "
                         + bodies.c.text
                     ),
@@ -474,7 +480,6 @@ message_set_status = (
     .where(messages.c.seq == b("seq"))
     .values(status=b("new_status"), sent_at=func.coalesce(messages.c.sent_at, b("new_sent_at")))
 )
-message_set_schedule = update(messages).where(messages.c.seq == b("seq")).values(send_at=b("new_send_at"))
 message_delete = (
     update(messages)
     .where(messages.c.seq == b("seq"), messages.c.deleted_at.is_(None))
@@ -562,7 +567,7 @@ _queue = select(
 queue_by_message = _queue.where(queue.c.message_seq == b("seq"))
 queue_by_no = _queue.where(queue.c.no == b("queue_no"))
 queue_fingerprint = (
-    select(messages.c.id, messages.c.status, messages.c.message_id, messages.c.sent_at, messages.c.send_at)
+    select(queue.c.message_seq)
     .join(messages, messages.c.seq == queue.c.message_seq)
     .where(
         queue.c.inbox_no == b("inbox_no"),
@@ -574,15 +579,18 @@ queue_fingerprint = (
     .limit(1)
 )
 queue_burst = select(func.coalesce(func.sum(queue.c.recipients), 0)).where(
-    queue.c.account_no == b("account_no"), queue.c.counted_at > b("since")
+    queue.c.account_no == b("account_no"), queue.c.counted_at > b("since"), queue.c.counted_at <= b("until")
 )
+_of_active_account = queue.join(accounts, and_(accounts.c.no == queue.c.account_no, accounts.c.status == "active"))
 queue_due = (
     select(queue.c.message_seq)
+    .select_from(_of_active_account)
     .where(queue.c.state == "scheduled", queue.c.send_at <= b("now"))
-    .order_by(queue.c.send_at)
-    .limit(b("limit"))
+    .order_by(queue.c.send_at, queue.c.no)
 )
-queue_next_scheduled = select(func.min(queue.c.send_at)).where(queue.c.state == "scheduled")
+queue_next_scheduled = (
+    select(func.min(queue.c.send_at)).select_from(_of_active_account).where(queue.c.state == "scheduled")
+)
 queue_waiting = (
     select(queue.c.message_seq)
     .where(queue.c.account_no == b("account_no"), queue.c.state == "waiting")
@@ -600,9 +608,7 @@ queue_set_state = (
         expires_at=b("new_expires_at"),
     )
 )
-queue_unsent_of_inbox = select(queue.c.message_seq, queue.c.no).where(
-    queue.c.inbox_no == b("inbox_no"), queue.c.state != "active"
-)
+queue_unsent_of_inbox = select(queue.c.message_seq).where(queue.c.inbox_no == b("inbox_no"), queue.c.state != "active")
 queue_delete = delete(queue).where(queue.c.no == b("queue_no"))
 
 delivery_insert = _insert(

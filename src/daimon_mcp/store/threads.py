@@ -69,7 +69,8 @@ def join(
 ) -> tuple[int, str, bool]:
     """Find or make the thread of a message that is being placed, and count it there.
 
-    `parents` are the ids it names, nearest first. The thread's number, its public id, and whether it is new.
+    `parents` are the ids it names, nearest first. The thread's number, its public id, and whether the inbox has one
+    thread more by it: it is new, or all its messages had gone.
     """
     found = forced
     for reference in (*parents, *((message_id,) if message_id else ())):
@@ -77,7 +78,6 @@ def join(
             break
         row = tx.one(sql.ref_find, inbox_no=inbox_no, message_id=reference)
         found = None if row is None else row[0]
-    is_new = found is None
     if found is None:
         thread_id = new_id("thr", at)
         thread_seq: int = tx.scalar(
@@ -97,7 +97,7 @@ def join(
         head = tx.one(sql.thread_head, thread_seq=thread_seq)
         assert head is not None
         thread_id, known = head[0], json.loads(head[1])
-    tx.run(
+    count: int = tx.scalar(
         sql.thread_add,
         thread_seq=thread_seq,
         messages=1,
@@ -107,7 +107,13 @@ def join(
     )
     for reference in (*parents, *((message_id,) if message_id else ())):
         tx.run(sql.ref_insert, inbox_no=inbox_no, message_id=reference, thread_seq=thread_seq)
-    return thread_seq, thread_id, is_new
+    return thread_seq, thread_id, count == 1
+
+
+def count(tx: Transaction, thread_seq: int, *, messages: int = 0, unread: int = 0) -> int:
+    """Move a thread's counters; how many messages it has then."""
+    left: int = tx.scalar(sql.thread_count, thread_seq=thread_seq, messages=messages, unread=unread)
+    return left
 
 
 async def by_id(database: Database, id: str, account_no: int) -> StoredThread | None:

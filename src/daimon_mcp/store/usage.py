@@ -13,11 +13,14 @@ def _used(row: tuple[int] | tuple[object, ...] | None) -> int:
 
 
 def in_tx(tx: Transaction, account_no: int, *, at: int, now: int) -> Usage:
-    """What is used up in the day and month of `at`, and in the minute before `now`."""
+    """What is used up in the day and month of `at`, and in the minute before `now`.
+
+    What is scheduled counts in the day, the month and the minute it leaves in.
+    """
     return Usage(
         _used(tx.one(sql.usage_get, account_no=account_no, period=day_period(at))),
         _used(tx.one(sql.usage_get, account_no=account_no, period=month_period(at))),
-        _used(tx.one(sql.queue_burst, account_no=account_no, since=now - MINUTE)),
+        _used(tx.one(sql.queue_burst, account_no=account_no, since=now - MINUTE, until=now)),
     )
 
 
@@ -26,7 +29,7 @@ async def current(database: Database, account_no: int, now: int) -> Usage:
     return Usage(
         _used(await database.one(sql.usage_get, account_no=account_no, period=day_period(now))),
         _used(await database.one(sql.usage_get, account_no=account_no, period=month_period(now))),
-        _used(await database.one(sql.queue_burst, account_no=account_no, since=now - MINUTE)),
+        _used(await database.one(sql.queue_burst, account_no=account_no, since=now - MINUTE, until=now)),
     )
 
 

@@ -34,26 +34,24 @@ def _pruned(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -
         if key == "additionalProperties" and value is True:
             continue
         if key == "properties":
-            pruned[key] = {name: _pruned(each, definitions, nullable=nullable) for name, each in value.items()}
+            pruned[key] = {name: _property(each, definitions, nullable=nullable) for name, each in value.items()}
         elif key == "items":
             pruned[key] = _pruned(cast(Schema, value), definitions, nullable=nullable)
         elif key == "anyOf":
-            pruned |= _without_null(
-                [_pruned(each, definitions, nullable=nullable) for each in value], nullable=nullable
-            )
+            branches = [_pruned(each, definitions, nullable=nullable) for each in value]
+            real = [branch for branch in branches if branch != {"type": "null"}]
+            pruned |= real[0] if len(real) == 1 else {"anyOf": real}
         else:
             pruned[key] = value
     return pruned
 
 
-def _without_null(branches: list[Schema], *, nullable: bool) -> Schema:
-    real = [branch for branch in branches if branch != {"type": "null"}]
-    if len(real) != 1:
-        return {"anyOf": real}
-    if len(real) == len(branches) or not nullable:
-        return real[0]
-    types = cast("str | list[str]", real[0]["type"])
-    return {**real[0], "type": [*([types] if isinstance(types, str) else types), "null"]}
+def _property(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -> Schema:
+    pruned = _pruned(schema, definitions, nullable=nullable)
+    if not nullable or schema.get("default", ...) is not None:
+        return pruned
+    types = cast("str | list[str]", pruned["type"])
+    return {**pruned, "type": [*([types] if isinstance(types, str) else types), "null"]}
 
 
 _TYPES: dict[str, Schema] = {

@@ -344,7 +344,7 @@ class Connection(SMTP):
 
     async def _handle_client(self) -> None:
         self.cid = new_cid()
-        log.info("connection from %s", self.address)
+        log.debug("connection from %s", self.address)
         try:
             await self._converse()
         except HangUp as hang_up:
@@ -358,7 +358,7 @@ class Connection(SMTP):
             self._answer(replies.internal_error_closing(self.cid))
         finally:
             self._hang_up()
-            log.info("end of the connection from %s", self.address)
+            log.debug("end of the connection from %s", self.address)
 
     async def _converse(self) -> None:
         self._answer(f"220 {self.hostname} ESMTP")

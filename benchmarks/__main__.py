@@ -1,0 +1,14 @@
+"""`python -m benchmarks`: all of them, briefly. Each alone, and longer: `python -m benchmarks.startup`, `.calls`, `.store`."""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+import sys
+
+from benchmarks import calls, startup, store
+
+if __name__ == "__main__":
+    print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {sys.platform}")
+    for each in (startup, calls, store):
+        each.main(quick=True)

@@ -1,0 +1,150 @@
+"""What MCP clients and agents rely on, as files: each tool, the instructions, every sentence of an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from tests.faces.mcp.kit import MODERN, wired
+from tests.support.contracts import ROOT, check_contract
+from tests.support.daimon import Daimon, running
+
+from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused
+from daimon_mcp.faces.mcp.dialect import ToolDialect
+from daimon_mcp.faces.mcp.tools import ALL, NAMES, chosen
+from daimon_mcp.operations.core import Link, Outcome
+
+TOOLS = "tests/contracts/tools"
+TEXTS = "tests/contracts/texts"
+
+FACTS: dict[str, Fact] = {
+    "account": "agents@agents.localhost",
+    "approval": "apr_7",
+    "count": 2,
+    "draft": "dft_5",
+    "id": "c0ffee1234",
+    "inbound": "yes",
+    "inbox_id": "inb_1",
+    "left": 3,
+    "limit": 100,
+    "message": "msg_3",
+    "more": "yes",
+    "next_offset": 16000,
+    "permission": "message_send",
+    "recipients": 2,
+    "reset_at": "2026-12-01T00:00:00Z",
+    "scheduled_at": "2026-11-21T09:00:00Z",
+    "seconds": 60,
+    "send_at": "2026-11-21T09:00:00Z",
+    "shown": 20,
+    "size": 12_000_000,
+    "state": "approved",
+    "status": "queued",
+    "target_tier": "starter",
+    "thread": "thr_4",
+    "tier": "free",
+    "used": 100,
+    "warnings": 1,
+}
+"""A value for every slot; a text with a slot that is not here fails."""
+
+
+@pytest.fixture(scope="module")
+async def daimon(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Daimon]:
+    async with running(tmp_path_factory.mktemp("contracts")) as made:
+        yield made
+
+
+async def test_each_tool(daimon: Daimon) -> None:
+    async with wired(daimon.app.mcp_server("full"), MODERN) as wire:
+        listed = (await wire.ask("tools/list"))["result"]["tools"]
+    assert [tool["name"] for tool in listed] == list(NAMES)
+    for tool in listed:
+        check_contract(f"{TOOLS}/{tool['name']}.json", json.dumps(tool, indent=2, ensure_ascii=False) + "\n")
+
+
+def test_no_contract_of_a_tool_that_is_gone() -> None:
+    assert {file.stem for file in Path(ROOT / TOOLS).glob("*.json")} == set(NAMES)
+
+
+async def test_instructions(daimon: Daimon) -> None:
+    parts: list[str] = []
+    for title, read_only in (("Core profile", False), ("Core profile, read-only", True)):
+        said = daimon.app.mcp_server("core", read_only=read_only).instructions or ""
+        assert len(said.split()) <= 150
+        parts.append(f"# {title}, {len(said.split())} words\n\n{said}\n")
+    check_contract("tests/contracts/instructions.md", "\n".join(parts))
+
+
+class Dialects:
+    """An answer in the full and the core profile, side by side where they differ."""
+
+    full = ToolDialect(NAMES)
+    core = ToolDialect([tool.name for tool in chosen(profile="core")])
+
+    @staticmethod
+    def steps(full: list[str], core: list[str]) -> list[str]:
+        marked = [f"- {step}" if step in core else f"- (full profile only) {step}" for step in full]
+        return [*marked, *(f"- (core profile only) {step}" for step in core if step not in full)]
+
+
+def section(name: str, *parts: str, steps: list[str]) -> str:
+    return "\n".join([f"## {name}", "", *(part for part in parts if part), *([""] if steps else []), *steps, ""])
+
+
+async def test_the_text_of_every_outcome(daimon: Daimon) -> None:
+    guide = daimon.operations.guide
+    sections: list[str] = ["# Outcomes\n"]
+    for name in daimon.operations.texts.names("outcomes"):
+        outcome = Outcome(key=name, result={}, facts=FACTS)
+        full, core = (guide.outcome(outcome, each)["next_steps"] for each in (Dialects.full, Dialects.core))
+        sections.append(section(name, guide.summary(outcome, Dialects.full), steps=Dialects.steps(full, core)))
+    check_contract(f"{TEXTS}/outcomes.md", "\n".join(sections))
+
+
+async def test_the_text_of_every_refusal(daimon: Daimon) -> None:
+    guide = daimon.operations.guide
+    sections: list[str] = ["# Refusals\n"]
+    for name in daimon.operations.texts.names("refusals"):
+        code, _, reason = name.partition(".")
+        refused = Refused(
+            RefusalCode(code),
+            reason=reason or None,
+            facts=FACTS,
+            fields=[FieldProblem("limit", "must be at most 100", "20")],
+            retry_after=42,
+            suggestions=["ann2@agents.localhost", "ann-mail@agents.localhost"],
+            details={"parked": {"id": "msg_3"}},
+        )
+        full = await guide.refusal(refused, Dialects.full, actor=None)
+        core = await guide.refusal(refused, Dialects.core, actor=None)
+        assert full["message"] == core["message"]
+        steps = Dialects.steps(full["next_steps"], core["next_steps"])
+        sections.append(section(name, full["message"], steps=steps))
+    check_contract(f"{TEXTS}/refusals.md", "\n".join(sections))
+
+
+async def test_what_an_operator_is_told(daimon: Daimon) -> None:
+    sections: list[str] = ["# For the operator\n"]
+    for kind in ("upgrade", "request"):
+        for purpose in ("", "to answer the customers"):
+            facts: dict[str, Fact] = {**FACTS, "purpose": purpose}
+            link = Link(url="http://127.0.0.1:8370/upgrade?token=…", kind=kind, facts=facts)
+            said = daimon.operations.guide.upgrade_context(link, Dialects.full)
+            title = f"{kind}, {'with' if purpose else 'without'} a reason"
+            sections.append(
+                section(title, f"Label: {said['operator_action_label']}", "", str(said["agent_script"]), steps=[])
+            )
+    check_contract(f"{TEXTS}/operator.md", "\n".join(sections))
+
+
+def test_the_catalogue_is_what_the_product_says() -> None:
+    core = [tool.name for tool in chosen(profile="core")]
+    assert sorted(core) == sorted(
+        ["create_inbox", "list_inboxes", "send_email", "reply_to_message", "list_messages", "get_message",
+         "wait_for_message", "search_messages", "get_thread", "create_draft", "send_draft", "get_account",
+         "get_smtp_credentials", "create_upgrade_link"]
+    )  # fmt: skip
+    assert [tool.name for tool in ALL if tool.core] == core
