@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: all of them, briefly. Each alone, and longer: `python -m benchmarks.startup`, `.calls`, `.store`."""
+"""`python -m benchmarks`: all of them, briefly. Each alone runs longer: `python -m benchmarks.startup`, and so on."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from benchmarks.folders import INBOX, OTHER, prepare, settings_for
 from benchmarks.loops import run
 from benchmarks.processes import BARE, Server, daimon_command, environment, owned, warm_bytecode
 from benchmarks.report import Report, progress
-from daimon_mcp import app, owner
+from daimon_mcp import app, owner, runner
 
 TICK = 0.001
 
@@ -90,6 +90,7 @@ async def _owner_under_load(folder: Path, seconds: float) -> tuple[list[float], 
         assert running.bound.inbound is not None
         ready.set_result(running.bound.inbound[1])
 
+    runner.preload()  # as every owner does before its loop
     lags: list[float] = []
     serving = asyncio.ensure_future(app.run(settings_for(folder), listener, leaves_when_idle=False, ready=note))
     try:
@@ -135,9 +136,7 @@ def loop_lag(base: Path, *, rounds: int, seconds: float) -> None:
         p99.append(statistics.quantiles(lags, n=100)[98])
         machine.append(max(beside))
         totals = {name: totals.get(name, 0) + amount for name, amount in done.items()}
-    report = Report(
-        f"Event loop of the owner under 8 callers and 1 MB mails both ways: {rounds} rounds of {seconds:g} s"
-    )
+    report = Report(f"Owner's event loop, 8 callers and 1 MB mails both ways: {rounds} rounds of {seconds:g} s")
     report.note(", ".join(f"{amount:,} {name}" for name, amount in totals.items()))
     report.times("idle process beside it: longest delay (floor)", machine)
     report.times("owner: p99 delay", p99)
@@ -154,16 +153,16 @@ def wake_up(base: Path, *, rounds: int, count: int) -> None:
     asyncio.run(prepare(folder, []))
     answered: list[list[float]] = []
     woken: list[list[float]] = []
-    with owned(folder), Server(daimon_command(), environment(folder)) as sender:
-        with Server(daimon_command(), environment(folder)) as waiter:
-            sender.initialize()
-            waiter.initialize()
-            for number in range(rounds + 1):
-                progress(f"waking, round {number} of {rounds}")
-                found = [_wake(sender, waiter, number * count + each) for each in range(count)]
-                if number:  # the first was to warm up
-                    answered.append([pair[0] for pair in found])
-                    woken.append([pair[1] for pair in found])
+    command, environ = daimon_command(), environment(folder)
+    with owned(folder), Server(command, environ) as sender, Server(command, environ) as waiter:
+        sender.initialize()
+        waiter.initialize()
+        for number in range(rounds + 1):
+            progress(f"waking, round {number} of {rounds}")
+            found = [_wake(sender, waiter, number * count + each) for each in range(count)]
+            if number:  # the first was to warm up
+                answered.append([pair[0] for pair in found])
+                woken.append([pair[1] for pair in found])
     report = Report(f"One agent sends, another waits: {rounds} rounds of {count}")
     report.times("send_email: its own answer, p50", [statistics.median(times) for times in answered])
     report.times("wait_for_message: the answer, from the send, p50", [statistics.median(times) for times in woken])

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, select
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from daimon_mcp.domain.ids import new_id
@@ -87,8 +87,8 @@ class RawStore:
             self._connection.execute(statement.sqlite)
         self._connection.execute("INSERT INTO accounts VALUES (1, 'acc_1', 'agent', 'free', 'active', 1, 0)")
         self._connection.execute(
-            "INSERT INTO inboxes (no, id, account_no, address, display_name, status, metadata_json, created_at, next_n, "
-            "change_seq, message_count, unread_count, thread_count, storage_bytes) "
+            "INSERT INTO inboxes (no, id, account_no, address, display_name, status, metadata_json, created_at, "
+            "next_n, change_seq, message_count, unread_count, thread_count, storage_bytes) "
             "VALUES (1, 'inb_1', 1, 'bench@agents.localhost', '', 'active', '{}', 0, 1, 0, 0, 0, 0, 0)"
         )
         self._connection.execute(
@@ -158,8 +158,8 @@ class SessionStore:
 
     async def _one(self, content: Content) -> None:
         async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
-            inbox = (await session.exec(select(t.Inboxes).where(col(t.Inboxes.no) == 1))).one()[0]
-            mailbox = (await session.exec(select(t.Mailboxes).where(col(t.Mailboxes.no) == 1))).one()[0]
+            inbox = (await session.exec(select(t.Inboxes).where(col(t.Inboxes.no) == 1))).one()
+            mailbox = (await session.exec(select(t.Mailboxes).where(col(t.Mailboxes.no) == 1))).one()
             n, at = inbox.next_n, 1_790_000_000_000_000 + inbox.next_n
             inbox.next_n, inbox.change_seq, inbox.last_received_at = n + 1, n, at
             inbox.message_count += 1
@@ -219,8 +219,8 @@ def fill(connection: sqlite3.Connection, *, messages: int, inboxes: int) -> None
     }  # fmt: skip
     for inbox in range(1, inboxes + 1):
         execute(
-            "INSERT INTO inboxes (no, id, account_no, address, display_name, status, metadata_json, created_at, next_n, "
-            "change_seq, message_count, unread_count, thread_count, storage_bytes) "
+            "INSERT INTO inboxes (no, id, account_no, address, display_name, status, metadata_json, created_at, "
+            "next_n, change_seq, message_count, unread_count, thread_count, storage_bytes) "
             "VALUES (?, ?, 1, ?, '', 'active', '{}', 0, 1, 0, 0, 0, 0, 0)",
             (inbox, f"inb_{inbox}", f"bench{inbox}@agents.localhost"),
         )
@@ -251,8 +251,8 @@ def fill(connection: sqlite3.Connection, *, messages: int, inboxes: int) -> None
         thread = inbox << 32 | (n - 1) // 3
         row = template | {
             "seq": seq, "id": f"msg_{number}", "inbox_no": inbox, "mailbox_no": inbox, "uid": n, "modseq": n,
-            "thread_seq": thread, "message_id": f"<{number}@example.com>", "from_address": f"ann{number % 97}@example.com",
-            "subject": f"Order {number}", "date": at + number, "received_at": at + number,
+            "thread_seq": thread, "message_id": f"<{number}@example.com>", "subject": f"Order {number}",
+            "from_address": f"ann{number % 97}@example.com", "date": at + number, "received_at": at + number,
         }  # fmt: skip
         message_rows.append(tuple(row.values()))
         body_rows.append(tuple((body | {"seq": seq}).values()))

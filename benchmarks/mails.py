@@ -8,18 +8,16 @@ import random
 from email.message import EmailMessage
 from email.policy import SMTP
 
-_WORDS = (
-    "the order of last week has been sent and will be with you on Friday please answer if anything is missing from the "
-    "invoice we have added a discount for the delay meeting notes project budget draft review agenda"
-).split()
+_TEXT = """the order of last week has been sent and will be with you on Friday please answer if anything is missing
+from the invoice we have added a discount for the delay meeting notes project budget draft review agenda"""
 
 
 def prose(size: int, seed: int) -> str:
     """About `size` characters of words in lines."""
     chance = random.Random(seed)
-    lines: list[str] = []
+    words, lines = _TEXT.split(), list[str]()
     while size > 0:
-        line = " ".join(chance.choice(_WORDS) for _ in range(11))
+        line = " ".join(chance.choice(words) for _ in range(11))
         lines.append(line)
         size -= len(line) + 1
     return "\n".join(lines)

@@ -45,7 +45,7 @@ class Times:
 
 
 def javascript_server() -> list[str] | str:
-    """The command of the JavaScript SDK's bare server, installed once under the system's temporary folder; or why not."""
+    """The command of the JavaScript SDK's bare server, installed once in the system's temporary folder; or why not."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
         return "no npm"
@@ -72,25 +72,26 @@ def main(*, quick: bool = False) -> None:
     javascript = javascript_server()
     bare, warm, cold, new, node = Times(), Times(), Times(), Times(), Times()
     daimon = daimon_command()
-    with tempfile.TemporaryDirectory(prefix="bench-") as base, owned(Path(base, "warm")) as warm_folder:
-        with (
-            owned(Path(base, "cold")) as cold_folder,
-            Server(daimon, environment(warm_folder)) as keeper,  # for as long as it lives, so does the owner
-        ):
-            keeper.initialize()
-            keeper.call("list_inboxes")
-            for number in range(-1, rounds):
-                if number == 0:  # what came before was to fill caches: the page cache's and the bytecode's
-                    bare, warm, cold, new, node = Times(), Times(), Times(), Times(), Times()
-                progress(f"round {number + 1} of {rounds}")
-                bare.measure(BARE, environment(), "empty")
-                warm.measure(daimon, environment(warm_folder), "list_inboxes")
-                cold.measure(daimon, environment(cold_folder), "list_inboxes")
-                end_owner(cold_folder)
-                if not isinstance(javascript, str):
-                    node.measure(javascript, environment(), "empty")
-                with owned(Path(base, f"new-{number + 1}")) as new_folder:
-                    new.measure(daimon, environment(new_folder), "list_inboxes")
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as base,
+        owned(Path(base, "warm")) as warm_folder,
+        owned(Path(base, "cold")) as cold_folder,
+        Server(daimon, environment(warm_folder)) as keeper,  # for as long as it lives, so does the owner
+    ):
+        keeper.initialize()
+        keeper.call("list_inboxes")
+        for number in range(-1, rounds):
+            if number == 0:  # what came before was to fill caches: the page cache's and the bytecode's
+                bare, warm, cold, new, node = Times(), Times(), Times(), Times(), Times()
+            progress(f"round {number + 1} of {rounds}")
+            bare.measure(BARE, environment(), "empty")
+            warm.measure(daimon, environment(warm_folder), "list_inboxes")
+            cold.measure(daimon, environment(cold_folder), "list_inboxes")
+            end_owner(cold_folder)
+            if not isinstance(javascript, str):
+                node.measure(javascript, environment(), "empty")
+            with owned(Path(base, f"new-{number + 1}")) as new_folder:
+                new.measure(daimon, environment(new_folder), "list_inboxes")
 
     report = Report(f"Start-up: from process start to each answer, {rounds} rounds")
     bare.report(report, "bare SDK server (floor)", "empty")

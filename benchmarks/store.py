@@ -221,7 +221,6 @@ class Reads:
 
 
 async def _open(folder: Path, size: int) -> Reads:
-    folder.mkdir()
     path = folder / "mail.db"
     database = Database(path, on_commit=lambda _: None)
     await database.open(lambda connection: _filled(connection, folder, size))
@@ -252,6 +251,8 @@ async def reads(base: Path, *, sizes: tuple[int, int], rounds: int, count: int) 
     """T4, T5, T6."""
     small_size, large_size = sizes
     progress(f"reads: building stores of {small_size:,} and {large_size:,} messages")
+    for name in ("small", "large"):
+        (base / name).mkdir()
     small = await _open(base / "small", small_size)
     large = await _open(base / "large", large_size)
     measured: dict[str, tuple[Callable[[], object], int] | tuple[Callable[[], Awaitable[object]], int, bool]] = {

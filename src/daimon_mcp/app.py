@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DATABASE_NAME = "mail.db"
+LISTENERS_AFTER = 0.25  # seconds from the start of an owner that a bridge started
 CONTROL = "control"  # the profile by which our own command line asks for its channel instead of MCP
 
 
@@ -346,6 +347,8 @@ async def run(
         async with anyio.create_task_group() as tasks:
 
             async def others() -> None:
+                if leaves_when_idle:  # a client waits for this very start: what listeners load comes after its answers
+                    await anyio.sleep(LISTENERS_AFTER)
                 await app.run_listeners(tasks, bound, strict=strict)
                 if ready is not None:
                     await ready(app)

@@ -16,14 +16,12 @@ def main(data_dir: str) -> int:
     if held is None:
         return 0
     listener = owner.bind_socket(data_dir)
-    # What is imported once is never freed: collecting while importing costs a fifth of the start.
+    # What is imported once is never freed: collecting while importing costs a tenth of the start. `run_loop` ends this.
     import gc
 
     gc.disable()
     from daimon_mcp.runner import run_owner
 
-    gc.freeze()
-    gc.enable()
     try:
         return run_owner(data_dir, listener)
     finally:

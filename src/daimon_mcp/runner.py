@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import importlib
 import logging
 import os
 import signal
@@ -46,8 +48,21 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         except asyncio.CancelledError:
             log.info("stopped")
 
+    preload()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(guarded())
+
+
+def preload() -> None:
+    """Import what every session needs, and take it from the garbage collector for good.
+
+    For the collector to go through it all would stop the loop for 40 ms and more, every now and then.
+    """
+    gc.disable()
+    for name in ("daimon_mcp.faces.http", "daimon_mcp.faces.mcp.tools"):
+        importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -110,10 +125,12 @@ def take_over(data_dir: Path) -> tuple[owner.Lock, owner.Listener]:
         if found == before:
             if kind in ("serve", "alone") or time.monotonic() > deadline:
                 raise BusyFolder(f"another daimon-mcp (process {pid}) has this data folder: {data_dir}")
-            if kind == "auto" and pid not in asked:
+            if pid not in asked:
                 asked.add(pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+                log.info("waiting for process %d, which has the data folder", pid)
+                if kind == "auto":
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
         before = found
         time.sleep(_LOOK_AGAIN_SECONDS)
     return held, owner.bind_socket(str(data_dir))
@@ -121,12 +138,16 @@ def take_over(data_dir: Path) -> tuple[owner.Lock, owner.Listener]:
 
 def _lock_alone(data_dir: Path) -> owner.Lock:
     deadline = time.monotonic() + _TAKE_OVER_SECONDS
+    waiting = False
     while (held := owner.lock(str(data_dir), "alone")) is None:
         kind, pid = holder(data_dir)
         if kind != "command" or time.monotonic() > deadline:
             raise BusyFolder(
                 f"another daimon-mcp (process {pid}) has this data folder; leave --alone away to share it: {data_dir}"
             )
+        if not waiting:
+            log.info("waiting for process %d, which has the data folder", pid)
+            waiting = True
         time.sleep(_LOOK_AGAIN_SECONDS)
     return held
 

@@ -47,6 +47,7 @@ CONNECT_SECONDS = 20.0
 CONNECT_STEP = 0.01
 SPAWN_STEP = 0.25
 FAILED_STARTS = 3
+LAST_WORDS = 2000
 LEAVE_SECONDS = 10.0
 PARENT_STEP = 2.0
 
@@ -432,8 +433,10 @@ class Starter:
     """Starts owners that outlive the bridge, and learns of their end without being their parent."""
 
     def __init__(self, data_dir: str, command: Sequence[str]) -> None:
-        self._data_dir = data_dir
         self._command = list(command)
+        self._lock = os.path.join(data_dir, LOCK_NAME)
+        self._log = os.path.join(data_dir, LOG_NAME)
+        self._log_size = 0  # bytes in the log when an owner was last started
         self._alive = -1  # the read end of a pipe that the started owner holds open
         self._again_at = 0.0
         self._failures = 0
@@ -441,17 +444,19 @@ class Starter:
     def nobody_listens(self, now: float) -> None:
         """Start an owner unless the one started before still has to come up.
 
-        Raises Leave when owners ended FAILED_STARTS times in a row and nobody else held the lock, OSError when
-        processes cannot be started.
+        Raises Leave when FAILED_STARTS owners in a row failed, OSError when processes cannot be started or the log
+        cannot be written.
         """
         if self._alive >= 0:
             if not self._ended():
                 return
             self.forget()
-            # An owner that found the lock taken leaves at once, and well; one that fails leaves nobody with the lock.
-            self._failures = self._failures + 1 if self._lock_is_free() else 0
+            # One that found the lock taken, or was killed, leaves without a word. One that fails says why, and what was
+            # written while somebody has the lock may be that one's.
+            words = self._words()
+            self._failures = self._failures + 1 if words and self._lock_is_free() else 0
             if self._failures >= FAILED_STARTS:
-                raise Leave(1, f"the mail server does not start.{self._last_words()}")
+                raise Leave(1, f"the mail server does not start; the end of {self._log}:\n{words}")
             self._again_at = now + SPAWN_STEP
         if now >= self._again_at:
             self._alive = self._spawn()
@@ -476,7 +481,7 @@ class Starter:
         import fcntl
 
         try:
-            fd = os.open(os.path.join(self._data_dir, LOCK_NAME), os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             return True
         try:
@@ -487,35 +492,36 @@ class Starter:
             os.close(fd)
         return True
 
-    def _last_words(self) -> str:
-        path = os.path.join(self._data_dir, LOG_NAME)
+    def _words(self) -> str:
+        """The end of what owners wrote since one was last started."""
         try:
-            with open(path, "rb") as log:
-                log.seek(max(0, os.fstat(log.fileno()).st_size - 2000))
-                words = log.read().decode("utf-8", "replace")
+            with open(self._log, "rb") as log:
+                log.seek(max(self._log_size, os.fstat(log.fileno()).st_size - LAST_WORDS))
+                return log.read().decode("utf-8", "replace").strip()
         except OSError:
-            return f" Its log {path} cannot be read."
-        return f" The end of its log, {path}:\n{words}"
+            return ""
 
     def _spawn(self) -> int:
         """Two forks, so that whoever kills this process with its children leaves the owner to its other clients."""
+        log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._log_size = os.fstat(log).st_size
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
             try:
                 os.setsid()
                 if os.fork() == 0:
-                    self._become_owner(write_end)
+                    self._become_owner(log, write_end)
             finally:
                 os._exit(0)
+        os.close(log)
         os.close(write_end)
         os.waitpid(child, 0)
         return read_end
 
-    def _become_owner(self, write_end: int) -> None:
+    def _become_owner(self, log: int, write_end: int) -> None:
         os.umask(0o077)
         null = os.open(os.devnull, os.O_RDONLY)
-        log = os.open(os.path.join(self._data_dir, LOG_NAME), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         for fd, standard in ((null, 0), (log, 1), (log, 2)):
             os.dup2(fd, standard)
         os.set_inheritable(write_end, True)

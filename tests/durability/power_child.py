@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -30,6 +31,8 @@ from daimon_mcp.operations.inboxes import CreateInbox
 from daimon_mcp.store import database
 
 LARGE = 1_200_000
+MIXED = (300, 300, 3000, 100_000, 600_000, LARGE)
+"""Sizes: small, some so that the log is checkpointed now and then, and too large for the database."""
 CLIENTS = 8
 
 
@@ -37,9 +40,9 @@ def power_off() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def mail(chance: random.Random, name: str) -> bytes:
-    """Mostly small, some of some size so that the log is checkpointed now and then, some too large for the database."""
-    size = chance.choice((300, 300, 3000, 100_000, 600_000, LARGE))
+def mail(chance: random.Random, name: str, sizes: Sequence[int]) -> bytes:
+    """One message."""
+    size = chance.choice(sizes)
 
     body = chance.randbytes(size // 2 if size < LARGE else size).hex()
     lines = "\r\n".join(body[at : at + 76] for at in range(0, len(body), 76))
@@ -52,15 +55,17 @@ def acknowledge(**facts: object) -> None:
 
 async def main(root: Path, record: Path, seed: int, mode: str) -> None:
     chance = random.Random(seed)
-    at_sync = chance.randint(5, 150) if seed % 2 else 0
-    after_acks = 0 if seed % 2 else chance.randint(10, 120)
+    at_sync = chance.randint(5, 120) if seed % 2 else 0
+    after_acks = 0 if seed % 2 else chance.randint(10, 80)
 
     def before_sync(number: int) -> None:
         if number == at_sync:
             power_off()
 
     disk = Disk(record, ignore="blobs" if mode == "files-unsynced" else None, before_sync=before_sync)
+    sizes = MIXED
     if mode.startswith("synchronous-"):
+        sizes = MIXED[:3]  # too few bytes for a checkpoint, which would sync them after all
         wanted = f"synchronous={mode.removeprefix('synchronous-')}"
         database._WRITER_PRAGMAS = tuple(  # pyright: ignore[reportPrivateUsage]
             wanted if pragma.startswith("synchronous=") else pragma
@@ -79,7 +84,7 @@ async def main(root: Path, record: Path, seed: int, mode: str) -> None:
             while True:
                 count += 1
                 name = f"m{number}-{count}"
-                content = mail(chance, name)
+                content = mail(chance, name, sizes)
                 await operations.receiving.receive(envelope, Peer("192.0.2.1", "mx.example.com"), content)
                 acknowledge(name=name, sha256=hashlib.sha256(content).hexdigest(), syncs=disk.syncs)
                 acknowledged += 1

@@ -31,7 +31,7 @@ async def tight(tmp_path: Path) -> AsyncGenerator[Daimon]:
 
 
 async def prepared(agent: Agent) -> None:
-    for name in ("robo", "other", "a", "b", "c"):
+    for name in ("robo", "other", "ada", "bea", "cyd"):
         await agent.do("create_inbox", username=name)
 
 
@@ -66,7 +66,7 @@ async def test_two_hundred_at_once_let_exactly_a_hundred_leave(roomy: Daimon) ->
 
 async def test_several_recipients_each_never_go_over(roomy: Daimon) -> None:
     await roomy.upgrade(Tier.STARTER)
-    three = ["a@agents.localhost", "b@agents.localhost", "c@agents.localhost"]
+    three = ["ada@agents.localhost", "bea@agents.localhost", "cyd@agents.localhost"]
     async with roomy.agent() as agent:
         await prepared(agent)
         answers = await many(agent, [note(n, three[: n % 3 + 1]) for n in range(90)])
@@ -245,11 +245,11 @@ async def test_the_highest_tier_is_not_told_to_upgrade(tmp_path: Path) -> None:
         await daimon.upgrade(Tier.ENTERPRISE)
         async with daimon.agent() as agent:
             await prepared(agent)
-            refused = await agent.call("send_email", inbox=ROBO, **note(1, ["a@agents.localhost", OTHER, ROBO]))
+            refused = await agent.call("send_email", inbox=ROBO, **note(1, ["ada@agents.localhost", OTHER, ROBO]))
             assert refused.error == "SEND_LIMIT_EXCEEDED"
             assert "upgrade_context" not in refused.envelope
             assert not any("operator_action_url" in step for step in refused.envelope["next_steps"])
             parked = await agent.call(
-                "send_email", inbox=ROBO, **note(1, ["a@agents.localhost", OTHER, ROBO], park=True)
+                "send_email", inbox=ROBO, **note(1, ["ada@agents.localhost", OTHER, ROBO], park=True)
             )
             assert parked.error == "SEND_LIMIT_EXCEEDED"

@@ -1,7 +1,8 @@
 """An owner of JSON-RPC lines without an MCP library, which does to itself what it is asked: `line_owner.py DATA`.
 
 Files in DATA: `received` has every line and the process that got it, `answered` a letter for each big answer, `go` lets
-held requests end, `idle` has the idle time in seconds, `losers` counts owners that found the lock taken.
+held requests end, `idle` has the idle time in seconds, `losers` counts owners that found the lock taken,
+`stillborn` those that are yet to be killed while they start.
 """
 
 from __future__ import annotations
@@ -136,6 +137,10 @@ def main() -> int:
         with (data / "losers").open("a") as losers:
             losers.write("x")
         return 0
+    stillborn = data / "stillborn"
+    if stillborn.exists() and (left := stillborn.read_text()):
+        stillborn.write_text(left[1:])
+        os.kill(os.getpid(), signal.SIGKILL)
     listener = owner.bind_socket(str(data))
     anyio.run(serve, data, listener, backend_options={"use_uvloop": True})
     held.release()

@@ -330,7 +330,23 @@ async def test_owners_that_do_not_start_are_not_started_for_ever(bridge: Start, 
     said = await client.complaints()
     assert "does not start" in said
     assert str(folder.path / "owner.log") in said
-    assert said.count("No such file") == 3
+    assert said.count("No such file") == 1
+    assert (folder.path / "owner.log").read_text().count("No such file") == 3
+
+
+async def test_owners_killed_while_they_start_are_started_again(bridge: Start, folder: Folder) -> None:
+    folder.path.mkdir(mode=0o700)
+    (folder.path / "stillborn").write_text("xxxxx")
+    client = await bridge()
+    assert "result" in await client.call("echo")
+    assert (folder.path / "stillborn").read_text() == ""
+
+
+async def test_a_log_that_cannot_be_written(bridge: Start, folder: Folder) -> None:
+    (folder.path / "owner.log").mkdir(parents=True)
+    client = await bridge()
+    assert await client.exit_code(seconds=5) == 1
+    assert str(folder.path / "owner.log") in await client.complaints()
 
 
 async def test_a_refused_key_is_told_to_the_person(bridge: Start) -> None:

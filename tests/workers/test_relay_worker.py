@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.abc
+import anyio.lowlevel
 import pytest
 from tests.support.sink import Sink
 
@@ -137,10 +139,16 @@ async def working(
     worker = RelayWorker(
         delivering=queue, transport=transport, bus=bus, clock=clock, concurrency=concurrency, grace=grace
     )
+    stop = anyio.CancelScope()
+
+    async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with stop:
+            await worker.run(task_status=task_status)
+
     async with anyio.create_task_group() as tasks:
-        await tasks.start(worker.run)
-        yield Running(queue, clock, bus, tasks.cancel_scope)
-        tasks.cancel_scope.cancel()
+        await tasks.start(run)
+        yield Running(queue, clock, bus, stop)
+        stop.cancel()
 
 
 def host_for(sink: Sink, max_connections: int = 5) -> SmartHost:
@@ -355,11 +363,10 @@ async def test_at_the_end_a_message_being_sent_gets_its_answer_and_its_record() 
         async with working(host_for(sink), "sending") as running:
             await gate.reached()
             running.stop.cancel()
-            with anyio.CancelScope(shield=True):
-                for _ in range(10):
-                    await anyio.lowlevel.checkpoint()
-                assert running.queue.recorded == []
-                gate.open()
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            assert running.queue.recorded == []
+            gate.open()
         assert running.queue.outcomes() == [("msg_sending", {1: "accepted"})]
     assert len(sink.messages) == 1
 

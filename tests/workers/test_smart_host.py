@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 import trustme
+from aiosmtpd.smtp import SMTP, Envelope
 from tests.support.sink import EXTENSIONS, Sink
 
 from daimon_mcp.domain.clock import SECOND
@@ -107,6 +109,25 @@ async def test_a_large_message_arrives_whole() -> None:
         assert outcomes(await relay(host, content=content)) == {ADA: "accepted"}
         await host.close()
     assert sink.messages[0].content == content
+
+
+async def test_another_server_reads_what_we_send() -> None:
+    contents: list[bytes] = []
+
+    class Handler:
+        async def handle_DATA(self, server: object, session: object, envelope: Envelope) -> str:
+            contents.append(envelope.original_content or b"")
+            return "250 2.0.0 Ok"
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(Handler(), hostname="aiosmtpd.test", loop=loop), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        host = SmartHost(host="127.0.0.1", port=port, security="none", hostname="mail.x.example", timeout=5)
+        for content in (CONTENT, b".\r\n" * 3, b""):
+            assert outcomes(await relay(host, ADA, BOB, content=content)) == {ADA: "accepted", BOB: "accepted"}
+        await host.close()
+    assert contents == [CONTENT, b".\r\n" * 3, b""]
 
 
 @pytest.mark.parametrize("content", [b"a\nb\r\n", b"a\rb\r\n", b"a\r\n\n.\n", b"a\r\n.\r", b"\n"])

@@ -90,6 +90,8 @@ def clip(text: str, offset: int, max_tokens: int) -> tuple[str, int | None]:
 class Messages:
     """The reading verbs."""
 
+    progress_seconds = 10.0  # how often a wait says that it still waits
+
     def __init__(self, core: Core) -> None:
         self._core = core
 
@@ -259,7 +261,7 @@ class Messages:
                         facts={"seconds": request.timeout_seconds, "inbox_id": inbox.id},
                     )
                 try:
-                    async with asyncio.timeout(min(left, 10)):
+                    async with asyncio.timeout(min(left, self.progress_seconds)):
                         await rung.wait()
                 except TimeoutError:
                     if progress is not None:

@@ -10,6 +10,7 @@ from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.compose import new_message_id
 from daimon_mcp.mail.dsn import Failure, build_dsn
+from daimon_mcp.mail.sanitize import clean_line
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.reading import understand
 from daimon_mcp.store import events, inboxes, messages
@@ -42,7 +43,7 @@ class Reports:
             arrival=message.received_at,
             date=now,
             message_id=new_message_id(domain),
-            explanation=self._texts.text("mail", f"dsn.{text}").prose("body"),
+            explanation="\n".join([self._texts.text("mail", f"dsn.{text}").prose("body"), "", *map(_line, failures)]),
         )
         understood, _ = await understand(core, content)
         return understood
@@ -80,3 +81,8 @@ class Reports:
         tx.announce(
             MessageAdded(inbox.account_no, inbox.no, inbox.id, public_id, placed.thread_id, inboxes.INBOX, placed.seq)
         )
+
+
+def _line(failure: Failure) -> str:
+    """A recipient and what its server said, for readers of the text alone."""
+    return f"{clean_line(failure.recipient)}: {clean_line(failure.diagnostic)[:1000]}"

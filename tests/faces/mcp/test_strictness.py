@@ -34,6 +34,13 @@ VERSIONS = (HANDSHAKES[0], HANDSHAKES[-1], MODERN)
 SECRET = "hunter2-and-more"  # what must never come back
 
 
+@pytest.fixture(scope="module")
+async def daimon(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Daimon]:
+    """One for all: what is refused changes nothing."""
+    async with running(tmp_path_factory.mktemp("strict")) as made:
+        yield made
+
+
 @asynccontextmanager
 async def full(daimon: Daimon, version: str) -> AsyncGenerator[Wire]:
     async with wired(daimon.app.mcp_server("full"), version) as wire:
@@ -123,7 +130,7 @@ async def test_a_wrong_argument_is_named_and_not_repeated(
     daimon: Daimon, tool: str, arguments: dict[str, Any], field: str, said: str
 ) -> None:
     async with daimon.agent() as agent:
-        await agent.do("create_inbox", username="ann")
+        await agent.do("create_inbox", username="ann", client_id="ann")
         answer = await agent.call(tool, **arguments)
     assert answer.error == "INVALID_REQUEST"
     assert answer.envelope["fields"][0]["field"] == field
@@ -216,7 +223,8 @@ async def test_a_table_that_vanishes_under_a_call(
 async def test_a_store_that_is_closed_is_a_refusal_that_says_when_to_come_back(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "data")
     async with application.opened(settings, environ={}) as operations:
-        async with Daimon(application.App(settings, operations), None).agent() as agent:
+        daimon = Daimon(application.App(settings, operations), None)
+        async with daimon.agent() as agent:
             await agent.do("create_inbox", username="ann")
             await operations.core.database.close()
             answer = await agent.call("list_inboxes")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -91,7 +93,7 @@ class MemoryCore:
 
 @dataclass
 class Inbound:
-    """A running listener. `stop` begins its end, which the block around it then waits for."""
+    """A running listener. Cancelling `stop` begins its end, which the block around it waits for."""
 
     core: MemoryCore
     clock: FakeClock
@@ -116,10 +118,16 @@ async def serving(
         clock=clock,
         starttls=starttls,
     )
+    stop = anyio.CancelScope()
+
+    async def run(*, task_status: anyio.abc.TaskStatus[tuple[str, int]]) -> None:
+        with stop:
+            await serve(task_status=task_status)
+
     async with anyio.create_task_group() as tasks:
-        host, port = await tasks.start(serve)
-        yield Inbound(core, clock, host, port, tasks.cancel_scope)
-        tasks.cancel_scope.cancel()
+        host, port = await tasks.start(run)
+        yield Inbound(core, clock, host, port, stop)
+        stop.cancel()
 
 
 class Client:
@@ -157,6 +165,11 @@ class Client:
         with anyio.fail_after(5), contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
             while True:
                 await self.stream.receive()
+
+    def reset_when_closed(self) -> None:
+        """End with RST in place of FIN."""
+        raw = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     async def to_content(self, recipient: str = "ada@mx.example") -> None:
         """All that comes before content."""

@@ -119,7 +119,7 @@ _ROWS: Mapping[str, Callable[[View], str]] = {
 
 
 def _message(message: View, offset: int) -> list[str]:
-    names = ("id", "thread_id", "kind", "delivery_status", "authentication", "parse_warnings", "truncated_fields")
+    names = ("id", "thread_id", "kind", "delivery_status", "truncated_fields")
     text: str = message["body_text"]
     new: str = message["reply_body"]
     # The new words of an answer are enough, unless they may be cut short themselves: `offset` counts in body_text.
@@ -131,16 +131,26 @@ def _message(message: View, offset: int) -> list[str]:
 
 def _mail(message: View, text: str) -> str:
     who = f"{message['from_name']} <{message['from_address']}>" if message["from_name"] else message["from_address"]
-    head = [f"Message: {message['id']}", f"From: {who}", f"To: {_people(message['to_addresses'])}"]
-    if message["cc_addresses"]:
-        head.append(f"Cc: {_people(message['cc_addresses'])}")
-    head.append(f"Subject: {message['subject']}")
-    head += [
-        f"Attachment: {each['id']} {each['filename']} ({each['content_type']}, {each['size']} bytes)"
-        for each in message.get("attachments", ())
+    head = [
+        ("Message", message["id"]),
+        ("From", who),
+        ("To", _people(message["to_addresses"])),
+        ("Cc", _people(message["cc_addresses"])),
+        ("Subject", message["subject"]),
+        *(("Attachment", _attachment(each)) for each in message.get("attachments", ())),
+        *(("Delivery", _delivery(each)) for each in message.get("deliveries", ())),
+        *(("Damaged", each) for each in message.get("parse_warnings", ())),
     ]
-    head += [f"Delivery: {_delivery(each)}" for each in message.get("deliveries", ())]
-    return "\n".join([*map(_flat, head), "", text])
+    return "\n".join([*_head(head), "", text])
+
+
+def _head(fields: Sequence[tuple[str, str]]) -> list[str]:
+    """One line for each field that holds something."""
+    return [f"{name}: {flat}" for name, value in fields if (flat := _flat(value))]
+
+
+def _attachment(attachment: View) -> str:
+    return f"{attachment['id']} {attachment['filename']} ({attachment['content_type']}, {attachment['size']} bytes)"
 
 
 def _delivery(delivery: View) -> str:
@@ -151,9 +161,10 @@ def _delivery(delivery: View) -> str:
 def _draft(draft: View, *, reading: bool) -> list[str]:
     names = ("id", "inbox_id", "kind", "status", "send_at", "thread_id", "message_id", "labels", "truncated_fields")
     # A draft that answers or forwards has the recipients and the subject of somebody else's mail.
-    head = [f"{name.title()}: {_people(_address(each) for each in draft[name])}" for name in ("to", "cc", "bcc")]
-    head = [line for line in [*head, f"Subject: {draft['subject'] or ''}"] if not line.endswith(": ")]
-    lines = [*map(_flat, head), *(["", draft["body_text"]] if reading and draft["body_text"] else [])]
+    people = [(name.title(), _people(_address(each) for each in draft[name])) for name in ("to", "cc", "bcc")]
+    lines = _head([*people, ("Subject", draft["subject"] or "")])
+    if reading and draft["body_text"]:
+        lines += ["", draft["body_text"]]
     return [_json({name: draft.get(name) for name in names}), _fence(["\n".join(lines)] if lines else [])]
 
 

@@ -463,7 +463,6 @@ class Connection(SMTP):
             async with asyncio.timeout(self._limits.command_seconds):
                 await self._writable.wait()
         except TimeoutError:
-            self.abort()
             raise HangUp(None) from None
 
     def _hang_up(self) -> None:
