@@ -32,6 +32,7 @@ class Work:
         self.uncertain: set[str] = set()
         """Drafts of which the client was told that nobody knows."""
         self.read = 0
+        self.inboxes = 0
         self.last = 0.0
         self.done = False
 
@@ -43,6 +44,7 @@ class Work:
         """Send, draft and read until it is enough; no call may fail in any other way than an honest one."""
         async with folder.agent() as agent:
             own = await agent.until_done("create_inbox", username=f"agent{number}", client_id=f"inbox{number}")
+            self.inboxes += 1
             await ready.wait()
             count = 0
             while not self.done:
@@ -79,14 +81,13 @@ async def work_and_kill(make_folder: Make, kills: int) -> None:
     holders: list[int] = []
     resumed: list[float] = []
     started = time.monotonic()
+    first_start = 0.0
     async with anyio.create_task_group() as tasks:
         for number in range(BRIDGES):
             tasks.start_soon(work.keep_working, folder, number, ready)
-        await folder.owner()
-        await eventually(lambda: len(folder.processes()) >= BRIDGES + 1)
-        while len(await folder.command("operator.accounts")) < 1:  # noqa: ASYNC110 - it is about other processes
-            await anyio.sleep(0.01)
+        await eventually(lambda: work.inboxes > 0)
         first_start = time.monotonic() - started
+        await eventually(lambda: work.inboxes == BRIDGES)
         await folder.unlimited()
         ready.set()
         for _ in range(kills):
@@ -138,6 +139,7 @@ async def test_a_wait_in_one_client_is_woken_by_mail_of_another(make_folder: Mak
         inbox = await reader.do("create_inbox", username="reader")
         await folder.unlimited()
         arrived: list[tuple[str, float]] = []
+        sent = 0.0
 
         async def wait() -> None:
             found = await reader.do("wait_for_message", inbox=inbox["id"], timeout_seconds=60)

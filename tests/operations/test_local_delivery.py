@@ -150,7 +150,7 @@ async def test_a_letter_that_goes_round_is_stopped(daimon: Daimon, agent: Agent)
 
     with pytest.raises(Refused) as refused:
         await arrive(daimon, ROBO, content=letter(50))
-    assert (refused.value.code, refused.value.reason) == (RefusalCode.RECIPIENT_REFUSED, "LOOP")
+    assert (refused.value.code, refused.value.reason) == (RefusalCode.RECIPIENT_REFUSED, "MAIL_LOOP")
     await arrive(daimon, ROBO, content=letter(49))
     assert len(await delivered_to(agent, ROBO)) == 1
 

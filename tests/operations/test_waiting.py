@@ -83,7 +83,7 @@ async def test_every_one_of_many_waiters_is_woken(daimon: Daimon, agent: Agent) 
             tasks.start_soon(waiter, n)
         await heard(daimon, before + 30)
         for n in range(5):
-            tasks.start_soon(lambda n=n: arrive(daimon, ROBO, subject=f"letter {n}"))  # pyright: ignore[reportArgumentType]
+            await arrive(daimon, ROBO, subject=f"letter {n}")
     assert sorted(found) == sorted(f"letter {n % 5}" for n in range(30))
     assert listeners(daimon) == before
 
@@ -206,19 +206,19 @@ async def test_a_wait_that_is_called_off_leaves_nothing_behind(daimon: Daimon, a
         await heard(daimon, before + 10)
         tasks.cancel_scope.cancel()
     assert listeners(daimon) == before
-    with anyio.move_on_after(0.02):
-        await agent.call("wait_for_message", inbox=ROBO, timeout_seconds=300)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: agent.call("wait_for_message", inbox=ROBO, timeout_seconds=300))
+        await heard(daimon, before + 1)
+        tasks.cancel_scope.cancel()
     with anyio.fail_after(5):
         while listeners(daimon) != before:
             await anyio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "!!!!!!!!!!!", "é" * 11, "A" * 4000, "_" * 11])
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "!!!!!!!!!!!", "é" * 11, "A" * 4000, "_" * 11])
 async def test_a_made_up_cursor_is_refused(agent: Agent, cursor: str) -> None:
     for tool, field in (("wait_for_message", "after"), ("list_messages", "cursor")):
         answer = await agent.call(tool, inbox=ROBO, **{field: cursor})
-        if cursor == "" and not answer.is_error:
-            continue
         assert answer.error == "INVALID_REQUEST"
         assert answer.envelope["fields"][0]["field"] == field
 

@@ -50,7 +50,7 @@ def narrowed(request: Request, result: Mapping[str, Any], measured: int, most: i
     return None
 
 
-_LEAST_TOKENS = 100
+_LEAST_TOKENS = 25
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _texts(result: Mapping[str, Any]) -> list[str]:
     found = [result, *_rows(result)]
-    return [text for each in found for name in ("body_text", "reply_body", "body_html") if (text := each.get(name))]
+    return [text for each in found for name in _TEXTS if (text := each.get(name))]
 
 
 def clipped(envelope: dict[str, Any], most: int) -> dict[str, Any]:
@@ -72,9 +72,9 @@ def clipped(envelope: dict[str, Any], most: int) -> dict[str, Any]:
         return envelope
     smaller = envelope
     for longest, items in _STEPS:
-        cut: dict[str, None] = {}
-        smaller = {key: _cut(key, value, longest, items, cut) for key, value in envelope.items()}
-        note = {"truncated": True, "truncated_fields": list(cut)}
+        cut = _Cut(longest, items)
+        smaller = {key: cut.value(key, value) for key, value in envelope.items()}
+        note = {"truncated": True, "truncated_fields": list(cut.names)}
         if "result" in smaller:
             smaller["result"] = {**smaller["result"], **note}
         else:
@@ -84,27 +84,54 @@ def clipped(envelope: dict[str, Any], most: int) -> dict[str, Any]:
     return smaller
 
 
-def _cut(name: str, value: Any, longest: int, items: int, cut: dict[str, None]) -> Any:
-    if name in _WHOLE:
-        return value
-    if isinstance(value, str):
-        if len(value) <= longest:
+class _Cut:
+    """One try: strings of at most `longest` characters, lists of at most `items`."""
+
+    def __init__(self, longest: int, items: int) -> None:
+        self._longest = longest
+        self._items = items
+        self.names: dict[str, None] = {}  # in order, each once
+
+    def value(self, name: str, value: Any) -> Any:
+        if name in _WHOLE:
             return value
-        cut[name] = None
-        return value[: longest - 1] + "…"
-    if isinstance(value, Mapping):
-        entries = list(cast("Mapping[str, Any]", value).items())
-        # The fields of an answer are few and ours; only what others fill can have very many.
-        if len(entries) > max(items, _MOST_FIELDS):
-            cut[name] = None
-            entries = entries[:_MOST_FIELDS]
-        return {key: _cut(key, each, longest, items, cut) for key, each in entries}
-    if isinstance(value, list):
-        found = cast("list[Any]", value)
-        if len(found) > items:
-            cut[name] = None
-        return [_cut(name, each, longest, items, cut) for each in found[:items]]
-    return value
+        if isinstance(value, str):
+            return self._string(name, value)
+        if isinstance(value, Mapping):
+            return self._fields(name, cast("Mapping[str, Any]", value))
+        if isinstance(value, list):
+            found = cast("list[Any]", value)
+            kept = [each for each in found if self._is_short(name, each)][: self._items]
+            if len(kept) < len(found):
+                self.names[name] = None
+            return [self.value(name, each) for each in kept]
+        return value
+
+    def _is_short(self, name: str, each: Any) -> bool:
+        """Whether a link fits: it is kept whole or not at all."""
+        link: str = each["url"] if name == "links" else each if name == "cta_links" else ""
+        return len(link) <= self._longest
+
+    def _string(self, name: str, text: str) -> str:
+        # The least that a text was asked for again with is not cut once more: its next_offset is said already.
+        longest = max(self._longest, _LEAST_TOKENS * BYTES_PER_TOKEN) if name in _TEXTS else self._longest
+        if len(text) <= longest:
+            return text
+        self.names[name] = None
+        return text[: longest - 1] + "…"
+
+    def _fields(self, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        kept = list(fields)
+        if name in _OPEN and len(kept) > self._items:
+            self.names[name] = None
+            kept = kept[: self._items]
+        smaller = {self._string(name, key) if name in _OPEN else key: self.value(key, fields[key]) for key in kept}
+        text: Any = smaller.get("body_text")
+        if "next_offset" in fields and text != fields["body_text"]:
+            smaller |= {"next_offset": len(text) - 1, "truncated": True}  # only where a text was read from its start
+        return smaller
 
 
-_MOST_FIELDS = 40
+_TEXTS = ("body_text", "reply_body", "body_html")
+# Objects whose fields are not ours, and can be very many.
+_OPEN = ("headers", "metadata")

@@ -119,7 +119,7 @@ _ROWS: Mapping[str, Callable[[View], str]] = {
 
 
 def _message(message: View, offset: int) -> list[str]:
-    names = ("id", "thread_id", "kind", "delivery_status", "truncated_fields")
+    names = ("id", "thread_id", "kind", "delivery_status", "next_offset", "truncated_fields")
     text: str = message["body_text"]
     new: str = message["reply_body"]
     # The new words of an answer are enough, unless they may be cut short themselves: `offset` counts in body_text.
