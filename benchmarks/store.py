@@ -37,6 +37,7 @@ from daimon_mcp.store.migrations import migrate
 
 SIZE = 17_000
 CLIENTS = 32
+LONGEST = 0.25  # seconds of one measurement in one round
 FOREVER = 1 << 62
 
 
@@ -233,18 +234,22 @@ def _filled(connection: sqlite3.Connection, folder: Path, size: int) -> None:
 
 
 def _each(call: Callable[[], object], count: int) -> float:
-    """Seconds of one call, over `count` of them."""
-    begun = time.perf_counter()
-    for _ in range(count):
+    """Seconds of one call, over `count` of them or as many as fit into LONGEST."""
+    begun, taken, done = time.perf_counter(), 0.0, 0
+    while done < count and taken < LONGEST:
         call()
-    return (time.perf_counter() - begun) / count
+        done += 1
+        taken = time.perf_counter() - begun
+    return taken / done
 
 
 async def _each_async(call: Callable[[], Awaitable[object]], count: int) -> float:
-    begun = time.perf_counter()
-    for _ in range(count):
+    begun, taken, done = time.perf_counter(), 0.0, 0
+    while done < count and taken < LONGEST:
         await call()
-    return (time.perf_counter() - begun) / count
+        done += 1
+        taken = time.perf_counter() - begun
+    return taken / done
 
 
 async def reads(base: Path, *, sizes: tuple[int, int], rounds: int, count: int) -> None:

@@ -205,7 +205,7 @@ class IdleWatch:
     def began(self) -> None:
         """A connection was accepted."""
         self.sessions += 1
-        self._patience = self._idle_seconds
+        self._patience = max(self._idle_seconds, 1.0)  # asked again and again when something keeps it here
         self._tell()
 
     def ended(self) -> None:

@@ -15,6 +15,7 @@ from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused
 from daimon_mcp.faces.mcp.dialect import ToolDialect
 from daimon_mcp.faces.mcp.tools import ALL, NAMES, chosen
 from daimon_mcp.operations.core import Link, Outcome
+from daimon_mcp.texts import slots
 
 TOOLS = "tests/contracts/tools"
 TEXTS = "tests/contracts/texts"
@@ -24,6 +25,7 @@ FACTS: dict[str, Fact] = {
     "approval": "apr_7",
     "count": 2,
     "draft": "dft_5",
+    "higher": "pro",
     "id": "c0ffee1234",
     "inbound": "yes",
     "inbox_id": "inb_1",
@@ -45,6 +47,8 @@ FACTS: dict[str, Fact] = {
     "target_tier": "starter",
     "thread": "thr_4",
     "tier": "free",
+    "scheduled": "yes",
+    "unsent": "yes",
     "used": 100,
     "warnings": 1,
 }
@@ -76,6 +80,14 @@ async def test_instructions(daimon: Daimon) -> None:
         assert len(said.split()) <= 150
         parts.append(f"# {title}, {len(said.split())} words\n\n{said}\n")
     check_contract("tests/contracts/instructions.md", "\n".join(parts))
+
+
+async def test_there_is_a_fact_for_every_slot(daimon: Daimon) -> None:
+    texts = daimon.operations.texts
+    given = {*FACTS, "fields", "suggestions", "retry_after", "parked"}
+    for kind in ("outcomes", "refusals"):
+        for name in texts.names(kind):
+            assert {slot for slot in slots(texts.text(kind, name)) if not slot.startswith("call:")} <= given, name
 
 
 class Dialects:

@@ -240,9 +240,8 @@ async def test_a_key_cannot_grant_more_than_it_has(daimon: Daimon, agent: Agent)
 
 async def test_nothing_an_agent_holds_can_approve(daimon: Daimon, agent: Agent) -> None:
     assert not any("approve" in permission or "decide" in permission for permission in PERMISSIONS)
-    upgrades: list[Callable[..., Awaitable[object]]] = [
-        daimon.operations.upgrades.decide, daimon.operations.upgrades.decide_by_link, daimon.operations.upgrades.set_tier,
-    ]  # fmt: skip
-    assert all("actor" not in inspect.signature(each).parameters for each in upgrades)
+    upgrades = daimon.operations.upgrades
+    deciding: list[Callable[..., Awaitable[object]]] = [upgrades.decide, upgrades.decide_by_link, upgrades.set_tier]
+    assert all("actor" not in inspect.signature(each).parameters for each in deciding)
     used = {name for tool in ALL for name in tool.run.__code__.co_names}
     assert not used & {"decide", "decide_by_link", "set_tier", "set_passcode"}

@@ -76,7 +76,7 @@ def parse_time(text: str) -> int:
             example = "2026-11-21T09:00:00Z"
         raise BadTime(f"has no UTC offset; write it like {example} or {example[:-1]}+02:00")
     try:
-        moment = datetime.fromisoformat(stripped).astimezone(UTC)
+        moment = datetime.fromisoformat(stripped.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadTime("is not an ISO 8601 time; write it like 2026-11-21T09:00:00Z") from None
     if not 1970 <= moment.year <= _LAST_YEAR:

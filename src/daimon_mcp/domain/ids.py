@@ -6,7 +6,7 @@ import os
 import re
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ".lower()
-_SHAPE = re.compile(r"^[a-z]+_[0-9A-Za-z-]{1,64}$")
+_SHAPE = re.compile(r"^[a-z]+_[0-9A-Za-z-]{1,64}\Z")
 
 # Older prefixes found in the field's documents, accepted on input.
 _ALIASES = {"inbox_": "inb_", "thread_": "thr_"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
 
-USERNAME = re.compile(r"^[a-z0-9](?:[a-z0-9._-]{1,30})[a-z0-9]$")
+USERNAME = re.compile(r"^[a-z0-9](?:[a-z0-9._-]{1,30})[a-z0-9]\Z")
 # fmt: off
 RESERVED = frozenset(
     [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
-from typing import Any
 
 import orjson
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -16,7 +16,10 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.faces.mcp.dialect import ToolDialect
 from daimon_mcp.faces.mcp.server import ACTOR_KEY
+from daimon_mcp.logs import new_cid
 from daimon_mcp.operations import Operations
+
+log = logging.getLogger(__name__)
 
 
 class KnownHosts:
@@ -51,6 +54,9 @@ def _plain(status: int, text: str) -> Response:
     return Response(text + "\n", status, media_type="text/plain")
 
 
+_STATUS = {RefusalCode.ACCOUNT_SUSPENDED: 403, RefusalCode.STORE_UNAVAILABLE: 503, RefusalCode.INTERNAL: 500}
+
+
 class Bearer:
     """Puts the actor of the key into the scope; without a valid key, 401 with the refusal's envelope."""
 
@@ -65,14 +71,23 @@ class Bearer:
             try:
                 await self._authenticate(scope)
             except Refused as refused:
-                guide = self._operations.guide
-                envelope: dict[str, Any] = await guide.refusal(refused, ToolDialect(()), actor=None)
-                status = 403 if refused.code is RefusalCode.ACCOUNT_SUSPENDED else 401
-                headers = {"WWW-Authenticate": 'Bearer realm="daimon-mcp"'} if status == 401 else {}
-                body = orjson.dumps(envelope)
-                await Response(body, status, headers, media_type="application/json")(scope, receive, send)
+                await (await self._answer(refused))(scope, receive, send)
+                return
+            except Exception:
+                ident = new_cid()
+                log.exception("a key could not be checked")
+                failed = Refused(RefusalCode.INTERNAL, facts={"id": ident})
+                await (await self._answer(failed))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    async def _answer(self, refused: Refused) -> Response:
+        envelope = await self._operations.guide.refusal(refused, ToolDialect(()), actor=None)
+        status = _STATUS.get(refused.code, 401)
+        headers = {"WWW-Authenticate": 'Bearer realm="daimon-mcp"'} if status == 401 else {}
+        if refused.retry_after is not None:
+            headers["Retry-After"] = str(refused.retry_after)
+        return Response(orjson.dumps(envelope), status, headers, media_type="application/json")
 
     async def _authenticate(self, scope: Scope) -> None:
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")

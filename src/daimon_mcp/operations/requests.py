@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import orjson
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
@@ -73,6 +73,7 @@ _EXAMPLES: Mapping[str, str] = {
 }
 
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
 # A name that a caller made up is repeated only where it looks like one.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
@@ -130,8 +131,28 @@ def _is_branch(part: object) -> bool:
     return isinstance(part, str) and (part in {"str", "int", "function-before"} or "[" in part or "(" in part)
 
 
+def _holds_surrogates(value: object) -> bool:
+    """Whether a text anywhere in `value` cannot be written as UTF-8, and so can neither be sent nor stored."""
+    left: list[Any] = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            if not each.isascii() and _SURROGATES.search(each):
+                return True
+        elif isinstance(each, dict):
+            left += cast("dict[Any, Any]", each).keys()
+            left += cast("dict[Any, Any]", each).values()
+        elif isinstance(each, list):
+            left += each
+    return False
+
+
 def read(model: type[R], values: Mapping[str, Any]) -> R:
     """Validate `values` as `model`. Raises Refused(INVALID_REQUEST) naming every field that was wrong."""
+    unwritable = [name for name, value in values.items() if _holds_surrogates([name, value])]
+    if unwritable:
+        problem = "holds half of a surrogate pair, which is no character"
+        raise refuse([FieldProblem(name if _NAME.fullmatch(name) else "arguments", problem) for name in unwritable])
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:

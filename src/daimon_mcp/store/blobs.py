@@ -113,6 +113,15 @@ class Blobs:
         """Insert the row, unless these bytes are there already."""
         tx.run(sql.blob_insert, hash=blob.hash, size=blob.size, encoding=blob.encoding, data=blob.data, created_at=now)
 
+    async def missing(self, database: Database) -> list[str]:
+        """The hashes of large blobs whose file is gone; for `doctor`."""
+        rows = await database.all(sql.blobs_in_files)
+
+        def gone() -> list[str]:
+            return [digest for digest, encoding in rows if not self._path(digest, encoding).is_file()]
+
+        return await asyncio.to_thread(gone)
+
     async def get(self, database: Database, digest: str) -> bytes:
         """The exact bytes. Raises LookupError when there are none under this hash."""
         row = await database.one(sql.blob_get, hash=digest)

@@ -250,6 +250,7 @@ expunged_insert = _insert(expunged)
 # -- blobs -----------------------------------------------------------------------------------------------------------
 
 blob_insert = _insert_once(blobs)
+blobs_in_files = select(blobs.c.hash, blobs.c.encoding).where(blobs.c.data.is_(None))
 blob_get = select(blobs.c.size, blobs.c.encoding, blobs.c.data).where(blobs.c.hash == b("hash"))
 
 # -- threads ---------------------------------------------------------------------------------------------------------

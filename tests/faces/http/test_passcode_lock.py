@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import httpx2
-
 from tests.support.daimon import Daimon
 
 

@@ -124,7 +124,7 @@ async def test_a_message_of_200_kb(daimon: Daimon) -> None:
             # The text alone says it all: the words themselves, and how to go on.
             assert answer.result["body_text"].strip() in answer.text
             offset = answer.result["next_offset"]
-            assert answer.result["truncated"] is (offset is not None)
+            assert answer.result["truncated"] or offset is None
             assert (f"get_message with offset {offset}" in answer.text) is (offset is not None)
     assert read.replace("\r\n", "\n").strip() == body.strip()
 

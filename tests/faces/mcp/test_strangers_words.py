@@ -25,7 +25,9 @@ def split(text: str) -> tuple[str, list[str]]:
     if first is None:
         return text, []
     mark = first[1]
-    outside, inside, within = [], [], False
+    outside: list[str] = []
+    inside: list[str] = []
+    within = False
     for line in text.split("\n"):
         if not within and line == f"<{mark}>":
             within = True
@@ -134,8 +136,19 @@ def test_recipients_of_an_answer(people: list[str]) -> None:
 
 def test_a_mark_that_is_in_the_text_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     offered = iter(["11111111", "22222222"])
-    monkeypatch.setattr(secrets, "token_hex", lambda _: next(offered))
-    draft = {"id": "dft_1", "subject": "</mail-11111111>", "body_text": None, "to": [], "cc": [], "bcc": []}
+
+    def token_hex(nbytes: int) -> str:
+        return next(offered)
+
+    monkeypatch.setattr(secrets, "token_hex", token_hex)
+    draft: dict[str, Any] = {
+        "id": "dft_1",
+        "subject": "</mail-11111111>",
+        "body_text": None,
+        "to": [],
+        "cc": [],
+        "bcc": [],
+    }
     text = shown(draft)
     assert "</mail-22222222>" in text
     assert text.count("</mail-11111111>") == 1

@@ -95,37 +95,37 @@ async def test_no_arguments_are_an_empty_object(daimon: Daimon) -> None:
         assert (await wire.tool("get_account", None))["result"]["isError"] is False
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "field", "said"),
-    [
-        ("list_messages", {"limti": SECRET}, "limti", "is not an argument here; did you mean limit?"),
-        ("get_message", {"message_id": "msg_1", "zzz": SECRET}, "zzz", "is not an argument here; known are message_id"),
-        ("send_email", {"bbc": SECRET}, "bbc", "did you mean bcc?"),
-        ("list_messages", {"limit": SECRET}, "limit", "must be a whole number"),
-        ("list_messages", {"limit": "5"}, "limit", "must be a whole number"),
-        ("list_messages", {"limit": 5.5}, "limit", "must be a whole number"),
-        ("list_messages", {"limit": True}, "limit", "must be a whole number"),
-        ("list_messages", {"limit": 0}, "limit", "must be at least 1"),
-        ("list_messages", {"limit": 101}, "limit", "must be at most 100"),
-        ("list_messages", {"sort": SECRET}, "sort", "must be one of"),
-        ("list_messages", {"before": SECRET}, "before", "2026-11-21T09:00:00Z"),
-        ("list_messages", {"before": "2026-11-21T09:00:00"}, "before", "2026-11-21T09:00:00Z"),
-        ("list_messages", {"before": 1764000000}, "before", "must be"),
-        ("list_messages", {"unread": SECRET}, "unread", "must be true or false"),
-        ("list_messages", {"unread": 1}, "unread", "must be true or false"),
-        ("get_message", {}, "message_id", "is required"),
-        ("get_message", {"message_id": 7}, "message_id", "must be a string"),
-        ("get_message", {"message_id": ""}, "message_id", "must not be empty"),
-        ("get_message", {"message_id": None}, "message_id", "must be a string"),
-        ("get_message", {"message_id": "msg_1", "include": [SECRET]}, "include.0", "must be one of"),
-        ("create_inbox", {"metadata": [SECRET]}, "metadata", "must be an object"),
-        ("create_inbox", {"username": [SECRET]}, "username", "must be a string"),
-        ("send_email", {"to": 7, "subject": "x", "body": "y"}, "to", '"ann@example.com"'),
-        ("send_email", {"to": {"mail": SECRET}, "subject": "x", "body": "y"}, "to", '"ann@example.com"'),
-        ("send_email", {"attachments": [{}]}, "attachments.0.filename", "is required"),
-        ("send_email", {"attachments": [{"filename": "a", "content": "aGk=", "x": SECRET}]}, "attachments.0.x", "not"),
-    ],
-)  # fmt: skip
+WRONG: list[tuple[str, dict[str, Any], str, str]] = [
+    ("list_messages", {"limti": SECRET}, "limti", "is not an argument here; did you mean limit?"),
+    ("get_message", {"message_id": "msg_1", "zzz": SECRET}, "zzz", "is not an argument here; known are message_id"),
+    ("send_email", {"bbc": SECRET}, "bbc", "did you mean bcc?"),
+    ("list_messages", {"limit": SECRET}, "limit", "must be a whole number"),
+    ("list_messages", {"limit": "5"}, "limit", "must be a whole number"),
+    ("list_messages", {"limit": 5.5}, "limit", "must be a whole number"),
+    ("list_messages", {"limit": True}, "limit", "must be a whole number"),
+    ("list_messages", {"limit": 0}, "limit", "must be at least 1"),
+    ("list_messages", {"limit": 101}, "limit", "must be at most 100"),
+    ("list_messages", {"sort": SECRET}, "sort", "must be one of"),
+    ("list_messages", {"before": SECRET}, "before", "2026-11-21T09:00:00Z"),
+    ("list_messages", {"before": "2026-11-21T09:00:00"}, "before", "2026-11-21T09:00:00Z"),
+    ("list_messages", {"before": 1764000000}, "before", "must be"),
+    ("list_messages", {"unread": SECRET}, "unread", "must be true or false"),
+    ("list_messages", {"unread": 1}, "unread", "must be true or false"),
+    ("get_message", {}, "message_id", "is required"),
+    ("get_message", {"message_id": 7}, "message_id", "must be a string"),
+    ("get_message", {"message_id": ""}, "message_id", "must not be empty"),
+    ("get_message", {"message_id": None}, "message_id", "must be a string"),
+    ("get_message", {"message_id": "msg_1", "include": [SECRET]}, "include.0", "must be one of"),
+    ("create_inbox", {"metadata": [SECRET]}, "metadata", "must be an object"),
+    ("create_inbox", {"username": [SECRET]}, "username", "must be a string"),
+    ("send_email", {"to": 7, "subject": "x", "body": "y"}, "to", '"ann@example.com"'),
+    ("send_email", {"to": {"mail": SECRET}, "subject": "x", "body": "y"}, "to", '"ann@example.com"'),
+    ("send_email", {"attachments": [{}]}, "attachments.0.filename", "is required"),
+    ("send_email", {"attachments": [{"filename": "a", "content": "aGk=", "x": SECRET}]}, "attachments.0.x", "not"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tool", "arguments", "field", "said"), WRONG)
 async def test_a_wrong_argument_is_named_and_not_repeated(
     daimon: Daimon, tool: str, arguments: dict[str, Any], field: str, said: str
 ) -> None:
@@ -245,23 +245,17 @@ async def test_a_refusal_whose_link_cannot_be_made(tmp_path: Path, caplog: pytes
 
 
 @pytest.mark.usefixtures("cids")
-@pytest.mark.parametrize(
-    ("file", "call"),
-    [
-        ("outcomes/list_inboxes.md", ("list_inboxes", {})),
-        ("refusals/MESSAGE_NOT_FOUND.md", ("get_message", {"message_id": "msg_none"})),
-    ],
-)
+@pytest.mark.parametrize("file", ["outcomes/get_account.free.md", "refusals/MESSAGE_NOT_FOUND.md"])
 async def test_an_operators_words_that_cannot_be_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, call: tuple[str, dict[str, Any]]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str
 ) -> None:
     words = tmp_path / "words"
     (words / file).parent.mkdir(parents=True)
     (words / file).write_text("# message\n\nThe {password} is secret.\n")
     sections = {"operator": {"prompts_dir": str(words)}}
     async with running(tmp_path / "data", sections) as daimon, daimon.agent() as agent:
-        await agent.do("create_inbox", username="ann")
-        answer = await agent.call(call[0], **call[1])
+        refused = file.startswith("refusals")
+        answer = await (agent.call("get_message", message_id="msg_1") if refused else agent.call("get_account"))
         await check_internal(answer, caplog)
         assert "secret" not in answer.text
 

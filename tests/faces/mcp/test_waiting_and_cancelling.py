@@ -33,8 +33,8 @@ async def test_a_wait_reports_progress_and_ends_with_the_mail(daimon: Daimon, er
     reported: list[tuple[float, float | None]] = []
     twice = anyio.Event()
 
-    async def report(done: float, total: float | None, message: str | None) -> None:
-        reported.append((done, total))
+    async def report(progress: float, total: float | None, message: str | None) -> None:
+        reported.append((progress, total))
         if len(reported) == 2:
             twice.set()
 
@@ -61,7 +61,7 @@ async def test_progress_over_sockets(serving: Daimon, transport: Any, era: str) 
     serving.operations.messages.progress_seconds = 0.01
     reported = anyio.Event()
 
-    async def report(done: float, total: float | None, message: str | None) -> None:
+    async def report(progress: float, total: float | None, message: str | None) -> None:
         reported.set()
 
     async with transport(serving.url, await key(serving), era) as agent, anyio.create_task_group() as tasks:

@@ -130,8 +130,10 @@ async def _keys_revoke(operations: Operations, params: Params) -> Any:
 
 
 async def _check(operations: Operations, params: Params) -> Any:
+    core = operations.core
+    gone = [f"a large message's file is missing: {digest}" for digest in await core.blobs.missing(core.database)]
     return {
-        "findings": await findings(operations.core.database, deep=True),
+        "findings": [*await findings(core.database, deep=True), *gone],
         "texts": operations.texts.problems(),
         "open_requests": await operations.upgrades.open_count(),
         "passcode_set": await operations.credentials.has_passcode(),

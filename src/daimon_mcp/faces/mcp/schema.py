@@ -22,6 +22,9 @@ def input_schema(model: type[BaseModel], *, nullable: bool = False) -> Schema:
 _UNSAID = {"maxLength", "minLength", "minimum", "maxItems", "pattern"}
 
 
+_LIST_OF_STRINGS: Schema = {"type": "array", "items": {"type": "string"}}
+
+
 def _pruned(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -> Schema:
     if "$ref" in schema:
         return _pruned(definitions[schema["$ref"].rpartition("/")[2]], definitions, nullable=nullable)
@@ -43,7 +46,11 @@ def _pruned(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -
             pruned |= real[0] if len(real) == 1 else {"anyOf": real}
         else:
             pruned[key] = value
-    return pruned
+    # Recipients may be written in several ways. Hosts that know one type for each field are shown the list of strings,
+    # which can say all that the others can.
+    return _LIST_OF_STRINGS | {k: v for k, v in pruned.items() if k not in _LIST_OF_STRINGS} if (
+        pruned.get("type") == ["string", "array"]
+    ) else pruned
 
 
 def _property(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -> Schema:

@@ -16,7 +16,7 @@ TOOLS: tuple[AnyTool, ...] = (
         description=(
             "Send an email from your inbox; to, subject and body are required. It cannot be taken back once it left. "
             "Repeat the client_id when you retry. "
-            'Example: {"to": "ann@example.com", "subject": "Hello", "body": "Hi Ann", "client_id": "hello-1"}.'
+            'Example: {"to": ["ann@example.com"], "subject": "Hello", "body": "Hi Ann", "client_id": "hello-1"}.'
         ),
         request=SendEmail,
         output=_SENT,
