@@ -247,7 +247,7 @@ class MailMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.drafts)
     @rule(data=st.data(), recipients=several, seconds=soon)
     def change(self, data: st.DataObject, recipients: list[str], seconds: int | None) -> None:
-        draft_id = data.draw(st.sampled_from(sorted(self.drafts)))
+        draft_id = data.draw(st.sampled_from(list(self.drafts)))
         sender = self.drafts[draft_id]
         at = self.time(seconds) or {"send_at": None}
         saved = (dict(self.counted), dict(self.waiting), list(self.parked))
@@ -269,7 +269,7 @@ class MailMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.drafts)
     @rule(data=st.data())
     def drop(self, data: st.DataObject) -> None:
-        draft_id = data.draw(st.sampled_from(sorted(self.drafts)))
+        draft_id = data.draw(st.sampled_from(list(self.drafts)))
         assert self.do("delete_draft", draft_id=draft_id)["deleted"]
         del self.drafts[draft_id]
         if draft_id in self.of_draft:
@@ -278,7 +278,7 @@ class MailMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        message_id = data.draw(st.sampled_from(sorted(self.waiting)))
+        message_id = data.draw(st.sampled_from(list(self.waiting)))
         assert self.do("cancel_scheduled", message_id=message_id)["status"] == "cancelled"
         assert self.do("cancel_scheduled", message_id=message_id)["error"] == "SCHEDULED_NOT_FOUND"
         self.taken_back(message_id)

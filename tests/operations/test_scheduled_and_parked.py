@@ -121,28 +121,44 @@ async def test_a_recipient_who_is_gone_by_then_bounces_and_the_sender_is_told(tm
         assert await subjects(agent) == ["Note 1"]
 
 
-async def test_one_message_that_cannot_be_read_does_not_keep_the_others(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with running(tmp_path / "d", workers=True, clock=clock_at(NOON)) as daimon, daimon.agent() as agent:
-        await prepared(daimon, agent)
-        broken = await agent.do("send_email", **note(1, send_at=ONE))
-        whole = await agent.do("send_email", **note(2, send_at=ONE))
-        database = daimon.operations.core.database
-        [(hash_, data)] = await database.fetch(
-            "SELECT b.hash, b.data FROM blobs b JOIN messages m ON m.blob_hash = b.hash WHERE m.id = ?", [broken["id"]]
+async def lost(daimon: Daimon, message_id: str) -> bytes:
+    """As if the file of a message were lost; its bytes."""
+    database = daimon.operations.core.database
+    [(hash_, data)] = await database.fetch(
+        "SELECT b.hash, b.data FROM blobs b JOIN messages m ON m.blob_hash = b.hash WHERE m.id = ?", [message_id]
+    )
+    await found_again(daimon, hash_, None)
+    return hash_.encode() + b" " + data
+
+
+async def found_again(daimon: Daimon, hash_: str, data: bytes | None) -> None:
+    """Put the bytes of a message back; no statement of ours does this."""
+    await daimon.operations.core.database.write(
+        lambda tx: tx._connection.execute(  # pyright: ignore[reportPrivateUsage]
+            "UPDATE blobs SET data = ? WHERE hash = ?", (data, hash_)
         )
+    )
 
-        def put(tx: Transaction, octets: bytes | None) -> None:
-            """As if the file of this message were lost, or found again; no statement of ours does this."""
-            tx._connection.execute(  # pyright: ignore[reportPrivateUsage]
-                "UPDATE blobs SET data = ? WHERE hash = ?", (octets, hash_)
-            )
 
-        await database.write(lambda tx: put(tx, None))
-        daimon.later(3600)
+@pytest.mark.parametrize("parked", [False, True], ids=["scheduled", "parked"])
+async def test_one_message_that_cannot_be_read_does_not_keep_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, parked: bool
+) -> None:
+    how: dict[str, Any] = {"park": True} if parked else {"send_at": ONE}
+    async with running(tmp_path / "d", workers=True, clock=clock_at(NOON)) as daimon, daimon.agent() as agent:
+        await prepared(daimon, agent, None if parked else Tier.STARTER)
+        broken = await agent.do("send_email", **note(1, **how))
+        whole = await agent.do("send_email", **note(2, **how))
+        hash_, _, data = (await lost(daimon, broken["id"])).partition(b" ")
+        if parked:
+            await daimon.upgrade(Tier.STARTER)
+        else:
+            daimon.later(3600)
         await becomes(daimon, agent, whole["id"], "delivered")
-        await database.write(lambda tx: put(tx, data))
+        await found_again(daimon, hash_.decode(), data)
+        daimon.later(301)
+        if parked:
+            await becomes(daimon, agent, broken["id"], "delivered")
         assert "stumbled" in caplog.text
 
 

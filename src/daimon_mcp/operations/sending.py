@@ -14,7 +14,7 @@ from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
 from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
-from daimon_mcp.domain.clock import SECOND, day_period, iso_or_none, month_period
+from daimon_mcp.domain.clock import MINUTE, SECOND, day_period, iso_or_none, month_period
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus
@@ -498,7 +498,10 @@ class Sending:
             except Exception as error:  # noqa: BLE001  raised below
                 failure = failure or error
         for account_no in [each for each, at in self._retries.items() if at <= now]:
-            released += await self.release_parked(account_no)
+            try:
+                released += await self.release_parked(account_no)
+            except Exception as error:  # noqa: BLE001  raised below
+                failure = failure or error
         if failure is not None:
             raise failure
         return released
@@ -506,9 +509,11 @@ class Sending:
     async def release_parked(self, account_no: int) -> int:
         """Let go of what was parked, as far as the account's tier and limits now allow; how many.
 
-        What a limit holds back is tried again when the limit is reset (`next_scheduled` knows when).
+        What a limit holds back is tried again when the limit is reset (`next_scheduled` knows when). A message that
+        fails is tried again after a while and does not keep the others; the first failure is raised at the end.
         """
         released = 0
+        failure: Exception | None = None
         self._retries.pop(account_no, None)
         for (seq,) in await self._core.database.all(sql.queue_waiting, account_no=account_no):
             try:
@@ -518,12 +523,23 @@ class Sending:
                 if refused.retry_after is not None:
                     self._retries[account_no] = self._core.clock.now() + refused.retry_after * SECOND
                 break
+            except Exception as error:  # noqa: BLE001  raised below
+                failure = failure or error
+                self._retries[account_no] = self._core.clock.now() + AFTER_FAILURE
+        if failure is not None:
+            raise failure
         return released
 
     async def release_all_parked(self) -> None:
-        """At start: what an approval released and a crash kept back."""
+        """At start: what an approval released and a crash kept back. Raises the first failure when all had a turn."""
+        failure: Exception | None = None
         for (account_no,) in await self._core.database.all(sql.queue_waiting_accounts):
-            await self.release_parked(account_no)
+            try:
+                await self.release_parked(account_no)
+            except Exception as error:  # noqa: BLE001  raised below
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     async def next_scheduled(self) -> int | None:
         """When the next message is due that is scheduled, or parked behind a limit; epoch µs."""
@@ -617,6 +633,7 @@ class _Changed(Exception):
     """An inbox came or went between looking and writing."""
 
 
+AFTER_FAILURE = 5 * MINUTE
 PARKABLE = {RefusalCode.SEND_REQUIRES_PAID, RefusalCode.SEND_LIMIT_EXCEEDED}
 
 

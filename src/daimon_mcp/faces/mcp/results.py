@@ -25,7 +25,7 @@ def success(summary: str, envelope: View, *, reading: bool = True, offset: int =
     result: View = envelope["result"]
     parts = [summary, *_body(result, reading=reading, offset=offset)]
     if "agent_script" in result:
-        parts.append(f"For your operator: {result['agent_script']}")
+        parts.append(result["agent_script"])
     return _result([*parts, _steps(envelope["next_steps"])], envelope, is_error=False)
 
 
@@ -37,7 +37,7 @@ def refusal(envelope: View) -> CallToolResult:
         parts.append(_fence([_flat(", ".join(refused))]))
     context: View = envelope.get("upgrade_context") or {}
     if context:
-        parts.append(f"For your operator: {context['agent_script']}")
+        parts.append(context["agent_script"])
     return _result([*parts, _steps(envelope["next_steps"])], envelope, is_error=True)
 
 

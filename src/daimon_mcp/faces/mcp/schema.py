@@ -22,7 +22,7 @@ def input_schema(model: type[BaseModel], *, nullable: bool = False) -> Schema:
 _UNSAID = {"maxLength", "minLength", "minimum", "maxItems", "pattern"}
 
 
-_LIST_OF_STRINGS: Schema = {"type": "array", "items": {"type": "string"}}
+_STRINGS: Schema = {"type": "array", "items": {"type": "string"}}
 
 
 def _pruned(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -> Schema:
@@ -48,9 +48,7 @@ def _pruned(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -
             pruned[key] = value
     # Recipients may be written in several ways. Hosts that know one type for each field are shown the list of strings,
     # which can say all that the others can.
-    return _LIST_OF_STRINGS | {k: v for k, v in pruned.items() if k not in _LIST_OF_STRINGS} if (
-        pruned.get("type") == ["string", "array"]
-    ) else pruned
+    return {**pruned, **_STRINGS} if pruned.get("type") == ["string", "array"] else pruned
 
 
 def _property(schema: Schema, definitions: dict[str, Schema], *, nullable: bool) -> Schema:
