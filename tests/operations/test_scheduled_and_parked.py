@@ -121,14 +121,14 @@ async def test_a_recipient_who_is_gone_by_then_bounces_and_the_sender_is_told(tm
         assert await subjects(agent) == ["Note 1"]
 
 
-async def lost(daimon: Daimon, message_id: str) -> bytes:
-    """As if the file of a message were lost; its bytes."""
+async def lost(daimon: Daimon, message_id: str) -> tuple[str, bytes]:
+    """As if the file of a message were lost; its hash and bytes."""
     database = daimon.operations.core.database
     [(hash_, data)] = await database.fetch(
         "SELECT b.hash, b.data FROM blobs b JOIN messages m ON m.blob_hash = b.hash WHERE m.id = ?", [message_id]
     )
     await found_again(daimon, hash_, None)
-    return hash_.encode() + b" " + data
+    return hash_, data
 
 
 async def found_again(daimon: Daimon, hash_: str, data: bytes | None) -> None:
@@ -149,13 +149,13 @@ async def test_one_message_that_cannot_be_read_does_not_keep_the_others(
         await prepared(daimon, agent, None if parked else Tier.STARTER)
         broken = await agent.do("send_email", **note(1, **how))
         whole = await agent.do("send_email", **note(2, **how))
-        hash_, _, data = (await lost(daimon, broken["id"])).partition(b" ")
+        hash_, data = await lost(daimon, broken["id"])
         if parked:
             await daimon.upgrade(Tier.STARTER)
         else:
             daimon.later(3600)
         await becomes(daimon, agent, whole["id"], "delivered")
-        await found_again(daimon, hash_.decode(), data)
+        await found_again(daimon, hash_, data)
         daimon.later(301)
         if parked:
             await becomes(daimon, agent, broken["id"], "delivered")
@@ -244,6 +244,19 @@ async def test_a_suspended_account_lets_nothing_out_until_it_is_active_again(tmp
         await suspend(daimon, "active")
         await becomes(daimon, agent, sent["id"], "delivered")
         assert await subjects(agent) == ["Note 1"]
+
+
+async def test_an_upgrade_of_a_suspended_account_releases_nothing_yet(tmp_path: Path) -> None:
+    async with running(tmp_path / "d", workers=True, clock=clock_at(NOON)) as daimon, daimon.agent() as agent:
+        await prepared(daimon, agent, None)
+        parked = await agent.do("send_email", **note(1, park=True))
+        await suspend(daimon)
+        await daimon.upgrade(Tier.STARTER)
+        actor = await daimon.actor()
+        assert await daimon.operations.sending.release_parked(actor.account_no) == 0
+        assert (await agent.do("get_message", message_id=parked["id"]))["delivery_status"] == "pending_upgrade"
+        await suspend(daimon, "active")
+        await becomes(daimon, agent, parked["id"], "delivered")
 
 
 async def test_approval_and_parking_at_the_same_time_lose_nothing(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from daimon_mcp.store.blobs import Blobs
 from tests.support.daimon import Daimon
+
+from daimon_mcp.store.blobs import Blobs
 
 
 async def test_a_missing_blob_file_is_named(daimon: Daimon, tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ class Receiving:
     async def receive(self, envelope: Envelope, peer: Peer, content: bytes) -> Sequence[str]:
         """Store one message for every recipient; the ids of the copies. Durable when it returns.
 
-        Raises RECIPIENT_REFUSED (MAIL_LOOP) for mail that has been around too often, INBOX_NOT_FOUND when every recipient is
-        gone by now, STORE_UNAVAILABLE.
+        Raises RECIPIENT_REFUSED (MAIL_LOOP) for mail that has been around too often, INBOX_NOT_FOUND when every
+        recipient is gone by now, STORE_UNAVAILABLE.
         """
         core = self._core
         if hop_count(content) >= core.policy.max_hops:
