@@ -25,7 +25,7 @@ from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.operations import Operations
 from daimon_mcp.operations.core import Core, Policy
 from daimon_mcp.operations.credentials import load_master_key
-from daimon_mcp.settings import Settings
+from daimon_mcp.settings import Settings, SettingsError
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.blobs import Blobs
 from daimon_mcp.store.database import Database
@@ -115,11 +115,15 @@ class App:
         self.bound = Bound()
         self._servers: dict[tuple[str, bool], MailServer] = {}
         self._http: HttpServer | None = None
+        self.mcp_server()  # a tool that does not exist is said now, and not to the first client
 
     # -- MCP sessions ------------------------------------------------------------------------------------------------
 
     def mcp_server(self, profile: str | None = None, *, read_only: bool = False) -> MailServer:
-        """The MCP server for sessions of one kind; what the operator set can only be narrowed."""
+        """The MCP server for sessions of one kind; what the operator set can only be narrowed.
+
+        Raises SettingsError for a tool that does not exist.
+        """
         from daimon_mcp.faces.mcp.server import MailServer
         from daimon_mcp.faces.mcp.tools import chosen
 
@@ -127,7 +131,10 @@ class App:
         wanted, narrow = profile or mcp.profile, read_only or mcp.read_only
         server = self._servers.get((wanted, narrow))
         if server is None:
-            tools = chosen(profile=wanted, only=mcp.tools, without=mcp.exclude_tools, read_only=narrow)
+            try:
+                tools = chosen(profile=wanted, only=mcp.tools, without=mcp.exclude_tools, read_only=narrow)
+            except ValueError as error:
+                raise SettingsError(f"mcp.tools and mcp.exclude_tools: {error}") from None
             server = self._servers[wanted, narrow] = MailServer(self.operations, tools, read_only=narrow)
         return server
 
@@ -157,7 +164,7 @@ class App:
 
         actor = await self.operations.credentials.authenticate(hello.api_key) if hello.api_key else None
         server = self.mcp_server(hello.profile, read_only=hello.read_only)
-        token = session.set(Session(actor, hello.read_only))
+        token = session.set(Session(actor, hello.read_only, hello.api_key))
         try:
             async with message_streams(streams.reader, streams.writer) as (read_stream, write_stream):
                 await server.run_session(read_stream, write_stream)

@@ -171,7 +171,7 @@ async def _alone(settings: Settings, api_key: str | None) -> None:
         running = app.App(settings, operations)
         bound = running.bind_http(strict=False)
         actor = await operations.credentials.authenticate(api_key) if api_key else None
-        session.set(Session(actor, settings.mcp.read_only))
+        session.set(Session(actor, settings.mcp.read_only, api_key))
         async with anyio.create_task_group() as tasks, stdio_streams() as (reader, writer):
             tasks.start_soon(_listen, running, tasks, bound)
             async with message_streams(reader, writer) as (read_stream, write_stream):
