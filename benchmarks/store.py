@@ -200,15 +200,15 @@ class Reads:
 
     async def page(self, before: int, unread: int = 0) -> list[Any]:
         return await self.database.all(
-            sql.messages_newest, inbox_no=1, thread_seq=0, direction="", mailbox="", unread=unread, label="",
-            received_from=0, received_to=FOREVER, before=before, after=messages.first_seq(1), limit=50,
+            sql.unread_newest if unread else sql.messages_newest, inbox_no=1, thread_seq=0, direction="", mailbox="",
+            label="", received_from=0, received_to=FOREVER, before=before, after=messages.first_seq(1),
+            limit=50,
         )  # fmt: skip
 
     async def look(self) -> list[Any]:
         """What `wait_for_message` does first: is there unread mail? There is none."""
         return await self.database.all(
-            sql.messages_after, inbox_no=1, after=messages.first_seq(1), until=self.top, unread=1, thread_seq=0,
-            limit=100,
+            sql.unread_after, inbox_no=1, after=messages.first_seq(1), until=self.top, thread_seq=0, limit=100,
         )  # fmt: skip
 
     async def page_json(self, before: int) -> bytes:

@@ -177,7 +177,7 @@ class App:
             return False
         database = self.operations.core.database
         pending = await database.one(sql.deliveries_pending)
-        scheduled = await self.operations.sending.next_scheduled()
+        scheduled = await self.operations.releasing.next_scheduled()
         return not (pending and pending[0]) and scheduled is None and not await self.operations.upgrades.open_count()
 
     # -- listeners and workers -----------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class App:
         from daimon_mcp.workers.scheduler import Scheduler
 
         core = self.operations.core
-        scheduler = Scheduler(sending=self.operations.sending, bus=core.bus, clock=core.clock)
+        scheduler = Scheduler(releasing=self.operations.releasing, bus=core.bus, clock=core.clock)
         await tasks.start(scheduler.run)
         relay = self.settings.relay
         if relay.host is None:

@@ -205,7 +205,7 @@ class IdleWatch:
     def began(self) -> None:
         """A connection was accepted."""
         self.sessions += 1
-        self._patience = max(self._idle_seconds, 1.0)  # asked again and again when something keeps it here
+        self._patience = max(self._idle_seconds, 0.05)  # with 0, asking again and again must not keep us busy
         self._tell()
 
     def ended(self) -> None:

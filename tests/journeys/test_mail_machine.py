@@ -287,7 +287,7 @@ class MailMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([30, 600, 3600, 86_400]))
     def later(self, seconds: int) -> None:
         self.clock.move(seconds)
-        self.run(self.daimon.operations.sending.release_due)
+        self.run(self.daimon.operations.releasing.release_due)
         now = self.clock.now()
         due = [(at, each) for each, (_, _, at) in self.waiting.items() if at is not None and at <= now]
         for _, message_id in sorted(due):
@@ -311,7 +311,7 @@ class MailMachine(RuleBasedStateMachine):
 
         async def release() -> None:
             actor = await self.daimon.actor()
-            await self.daimon.operations.sending.release_parked(actor.account_no)
+            await self.daimon.operations.releasing.release_parked(actor.account_no)
 
         self.run(release)
         now = self.clock.now()

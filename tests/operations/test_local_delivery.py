@@ -181,7 +181,7 @@ async def test_deleting_an_inbox_gives_back_what_was_scheduled_and_frees_the_res
     assert gone["status"] == "deleted"
     assert (await agent.do("get_account"))["sends_today"] == 0
     daimon.later(3601)
-    assert await daimon.operations.sending.release_due() == 0
+    assert await daimon.operations.releasing.release_due() == 0
     assert await delivered_to(agent, OTHER) == []
     for tool, arguments, code in (
         ("get_inbox", {"inbox": third}, "INBOX_NOT_FOUND"),

@@ -189,7 +189,7 @@ async def test_what_a_used_up_month_parked_leaves_in_the_next_one(tmp_path: Path
         assert parked["status"] == "pending_upgrade"
         assert "agent_script" in parked
         actor = await daimon.actor()
-        await daimon.operations.sending.release_parked(actor.account_no)
+        await daimon.operations.releasing.release_parked(actor.account_no)
         assert await subjects(agent) == ["Note 1"]
         daimon.later(21 * 24 * 3600)
         assert await all_delivered(daimon, agent, 2) == ["Note 1", "Note 2"]
@@ -238,8 +238,8 @@ async def test_a_suspended_account_lets_nothing_out_until_it_is_active_again(tmp
         ):
             assert (await agent.call(tool, **arguments)).error == "ACCOUNT_SUSPENDED"
         daimon.later(7200)
-        assert await daimon.operations.sending.release_due() == 0
-        assert await daimon.operations.sending.next_scheduled() is None
+        assert await daimon.operations.releasing.release_due() == 0
+        assert await daimon.operations.releasing.next_scheduled() is None
         assert (await agent.do("get_message", message_id=sent["id"]))["delivery_status"] == "scheduled"
         await suspend(daimon, "active")
         await becomes(daimon, agent, sent["id"], "delivered")
@@ -253,7 +253,7 @@ async def test_an_upgrade_of_a_suspended_account_releases_nothing_yet(tmp_path: 
         await suspend(daimon)
         await daimon.upgrade(Tier.STARTER)
         actor = await daimon.actor()
-        assert await daimon.operations.sending.release_parked(actor.account_no) == 0
+        assert await daimon.operations.releasing.release_parked(actor.account_no) == 0
         assert (await agent.do("get_message", message_id=parked["id"]))["delivery_status"] == "pending_upgrade"
         await suspend(daimon, "active")
         await becomes(daimon, agent, parked["id"], "delivered")

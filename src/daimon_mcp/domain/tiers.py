@@ -84,7 +84,8 @@ def usage_facts(limits: Limits, usage: Usage, now: int) -> dict[str, Fact]:
 def check_send(tier: Tier, limits: Limits, usage: Usage, recipients: int, now: int, *, at: int | None = None) -> None:
     """Raise Refused unless `recipients` more sends are allowed `at` a time, which is `now` unless it is later.
 
-    `usage` is of the day and month of `at`. The limit of a minute is asked of what leaves now only.
+    `usage` is of the day and month of `at`. The limit of a minute is asked of what leaves now; of the rest, when its
+    time has come.
     SEND_REQUIRES_PAID on a tier that cannot send; SEND_LIMIT_EXCEEDED for the month, then the day;
     RATE_LIMIT_EXCEEDED for the last 60 seconds.
     """

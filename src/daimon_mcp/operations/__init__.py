@@ -13,6 +13,7 @@ from daimon_mcp.operations.guidance import Guide
 from daimon_mcp.operations.inboxes import Inboxes
 from daimon_mcp.operations.messages import Messages
 from daimon_mcp.operations.receiving import Receiving
+from daimon_mcp.operations.releasing import Releasing
 from daimon_mcp.operations.replying import Replying
 from daimon_mcp.operations.reports import Reports
 from daimon_mcp.operations.sending import Sending
@@ -34,9 +35,10 @@ class Operations:
         self.messages = Messages(core)
         self.threads = Threads(core)
         reports = Reports(core, self.texts)
-        self.sending = Sending(core, self.upgrades, reports)
+        self.sending = Sending(core, self.upgrades)
+        self.releasing = Releasing(core, reports)
         self.replying = Replying(core, self.sending)
-        self.drafts = Drafts(core, self.sending, self.replying)
+        self.drafts = Drafts(core, self.sending, self.releasing, self.replying)
         self.receiving = Receiving(core)
         self.delivering = Delivering(core, reports)
         self.guide = Guide(self.texts, self.upgrades)

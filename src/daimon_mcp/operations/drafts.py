@@ -31,9 +31,10 @@ from daimon_mcp.operations.outgoing import (
     prepare,
     stored,
 )
+from daimon_mcp.operations.releasing import Releasing, withdraw
 from daimon_mcp.operations.replying import Derived, Replying, above, derived_content, with_quote
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
-from daimon_mcp.operations.sending import Sending, Stored, Submission, facts_of, message_result, withdraw
+from daimon_mcp.operations.sending import Sending, Stored, Submission, facts_of, message_result
 from daimon_mcp.operations.views import cursor, draft_view, read_cursor
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import drafts as rows
@@ -117,9 +118,10 @@ def _addresses(content: dict[str, Any], field: str) -> tuple[Address, ...]:
 class Drafts:
     """The draft verbs."""
 
-    def __init__(self, core: Core, sending: Sending, replying: Replying) -> None:
+    def __init__(self, core: Core, sending: Sending, releasing: Releasing, replying: Replying) -> None:
         self._core = core
         self._sending = sending
+        self._releasing = releasing
         self._replying = replying
 
     async def create_draft(self, actor: Actor, request: CreateDraft) -> Outcome:
@@ -393,7 +395,7 @@ class Drafts:
         assert draft.message_no is not None
         if draft.state == "pending_upgrade":
             try:
-                await self._sending.release(draft.message_no, count=True)
+                await self._releasing.release(draft.message_no, count=True)
             except Refused as refused:
                 raise self._kept(refused, draft.id, draft.message_id) from None
         row = await core.database.one(sql.message_by_seq, seq=draft.message_no)

@@ -17,8 +17,8 @@ from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.operations.outgoing import has_controls
+from daimon_mcp.operations.releasing import withdraw
 from daimon_mcp.operations.requests import ClientId, Id, Request, check_notes
-from daimon_mcp.operations.sending import withdraw
 from daimon_mcp.operations.views import cursor, inbox_view, read_cursor
 from daimon_mcp.store import accounts as account_rows
 from daimon_mcp.store import compiled as sql

@@ -104,18 +104,20 @@ class Messages:
         newest = request.sort == "desc"
         place = read_cursor(request.cursor) if request.cursor else None
         label = (request.label or "").strip().lower()
+        bottom, top = messages.first_seq(inbox.no), messages.last_seq(inbox.no)
         rows = await core.database.all(
-            sql.messages_newest if newest else sql.messages_oldest,
+            (sql.unread_newest if newest else sql.unread_oldest)
+            if request.unread or label == "unread"
+            else (sql.messages_newest if newest else sql.messages_oldest),
             inbox_no=inbox.no,
             thread_seq=thread.seq if thread else 0,
             direction=request.direction or "",
             mailbox=_SYSTEM.get(label, ""),
-            unread=int(bool(request.unread) or label == "unread"),
             label="" if label in _SYSTEM or label == "unread" else label,
             received_from=request.after or 0,
             received_to=request.before or _FOREVER,
-            before=place if place is not None and newest else messages.last_seq(inbox.no),
-            after=place if place is not None and not newest else messages.first_seq(inbox.no),
+            before=min(place, top) if place is not None and newest else top,
+            after=max(place, bottom) if place is not None and not newest else bottom,
             limit=request.limit + 1,
         )
         page = [messages.message_of(row) for row in rows[: request.limit]]
@@ -286,11 +288,10 @@ class Messages:
         subject = (request.subject or "").strip().lower()
         while True:
             rows = await self._core.database.all(
-                sql.messages_after,
+                sql.unread_after if unread else sql.messages_after,
                 inbox_no=inbox_no,
                 after=after,
                 until=latest,
-                unread=int(unread),
                 thread_seq=thread_seq,
                 limit=100,
             )
@@ -310,10 +311,12 @@ class Messages:
         inbox = await access.inbox(self._core, actor, request.inbox)
         # The store compares with ASCII letters in lower case: other letters stay as they were typed.
         words = request.query.translate(_ASCII_LOWER).split()[:8]
+        top = messages.last_seq(inbox.no)
         rows = await self._core.database.all(
             sql.messages_find,
             inbox_no=inbox.no,
-            before=read_cursor(request.cursor) if request.cursor else messages.last_seq(inbox.no),
+            before=min(read_cursor(request.cursor), top) if request.cursor else top,
+            after=messages.first_seq(inbox.no),
             limit=request.limit + 1,
             **{f"word{n}": words[n] if n < len(words) else "" for n in range(8)},
         )

@@ -13,18 +13,17 @@ import orjson
 from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
-from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
-from daimon_mcp.domain.clock import MINUTE, SECOND, day_period, iso_or_none, month_period
+from daimon_mcp.domain.changes import MessageAdded, QueueChanged
+from daimon_mcp.domain.clock import day_period, iso_or_none, month_period
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
-from daimon_mcp.domain.queue import DeliveryState, MessageStatus
+from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import check_send, usage_facts
 from daimon_mcp.mail.compose import reply_references
-from daimon_mcp.mail.dsn import Failure
 from daimon_mcp.operations import access
-from daimon_mcp.operations.core import Core, Link, Outcome
-from daimon_mcp.operations.dispatch import NO_SUCH_INBOX, is_here, is_role, let_go, local_inbox
+from daimon_mcp.operations.core import Core, Link, Outcome, Policy
+from daimon_mcp.operations.dispatch import is_role, let_go, local_inbox
 from daimon_mcp.operations.lint import lint
 from daimon_mcp.operations.outgoing import (
     Composition,
@@ -36,15 +35,13 @@ from daimon_mcp.operations.outgoing import (
     people,
     prepare,
 )
-from daimon_mcp.operations.reading import understand
-from daimon_mcp.operations.reports import Reports
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
 from daimon_mcp.operations.upgrades import Upgrades
 from daimon_mcp.operations.views import cursor
 from daimon_mcp.store import accounts, inboxes, messages, queue, usage
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
-from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
+from daimon_mcp.store.messages import NewMessage, StoredMessage
 
 
 class SendOptions(Composition):
@@ -70,10 +67,6 @@ class SendEmail(SendOptions):
     labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]] | None, Field(max_length=20)] = None
     dry_run: Annotated[bool, Field(description="Only say what would happen")] = False
     allow_duplicate: Annotated[bool, Field(description="Send although the same just left")] = False
-
-
-class CancelScheduled(Request):
-    message_id: Annotated[Id, Field(description="The id a scheduled or parked send answered with")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +113,9 @@ class Stored:
 class Sending:
     """The verbs that let mail out."""
 
-    def __init__(self, core: Core, upgrades: Upgrades, reports: Reports) -> None:
+    def __init__(self, core: Core, upgrades: Upgrades) -> None:
         self._core = core
         self._upgrades = upgrades
-        self._reports = reports
-        self._retries: dict[int, int] = {}  # accounts whose parked mail a limit holds back, and until when (epoch µs)
 
     async def send_email(self, actor: Actor, request: SendEmail) -> Outcome:
         """Send, schedule or park one message.
@@ -278,7 +269,7 @@ class Sending:
         limits = core.policy.limits[account.tier]
         parked: Refused | None = None
         try:
-            self._count(tx, account, len(ready.recipients), at=leaves_at, now=now)
+            count_sends(self._core.policy, tx, account, len(ready.recipients), at=leaves_at, now=now)
         except Refused as refused:
             if not (submission.park and refused.code in PARKABLE and refused.target_tier):
                 raise
@@ -354,15 +345,6 @@ class Sending:
         if submission.client_id is not None:
             self._remember(tx, inbox, submission, public_id, result, now)
         return Stored(result, str(status), parked)
-
-    def _count(self, tx: Transaction, account: Account, sends: int, *, at: int, now: int) -> None:
-        """Count `sends` that leave `at` a time, if the account's tier and limits allow them. Raises Refused."""
-        limits = self._core.policy.limits[account.tier]
-        used = usage.in_tx(tx, account.no, at=at, now=now)
-        check_send(account.tier, limits, used, sends, now, at=at)
-        if not usage.add(tx, account.no, sends, limits, at=at):
-            # Another process used the last sends between our look and our count: the caller may look again.
-            raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
 
     def _transports(self, tx: Transaction, recipients: Sequence[str]) -> list[tuple[str, str]]:
         """Each recipient with how it is reached. Raises RECIPIENT_REFUSED or RELAY_NOT_CONFIGURED."""
@@ -465,191 +447,18 @@ class Sending:
             facts={"warnings": len(warnings), "recipients": len(ready.recipients)},
         )
 
-    # -- scheduled and parked ------------------------------------------------------------------------------------------
 
-    async def cancel_scheduled(self, actor: Actor, request: CancelScheduled) -> Outcome:
-        """Take back mail that has not left: it is not sent, its sends are not counted. Raises SCHEDULED_NOT_FOUND."""
-        actor.require("message_send")
-        try:
-            message = await access.message(self._core, actor, request.message_id)
-        except Refused:
-            raise Refused(RefusalCode.SCHEDULED_NOT_FOUND) from None
-        now = self._core.clock.now()
-
-        def run(tx: Transaction) -> None:
-            if not withdraw(tx, message.seq, now=now):
-                raise Refused(RefusalCode.SCHEDULED_NOT_FOUND)
-            tx.run(sql.draft_unlink_by_message, seq=message.seq)
-
-        await self._core.database.write(run)
-        return Outcome(key="cancel_scheduled", result={"id": message.id, "status": "cancelled"})
-
-    async def release_due(self) -> int:
-        """Let go of scheduled mail whose time has come, and of parked mail whose limit has been reset; how many.
-
-        One message that fails does not keep the others; the first failure is raised when all have had their turn.
-        """
-        now = self._core.clock.now()
-        released = 0
-        failure: Exception | None = None
-        for (seq,) in await self._core.database.all(sql.queue_due, now=now):
-            try:
-                released += await self.release(seq, count=False)
-            except Exception as error:  # noqa: BLE001  raised below
-                failure = failure or error
-        for account_no in [each for each, at in self._retries.items() if at <= now]:
-            try:
-                released += await self.release_parked(account_no)
-            except Exception as error:  # noqa: BLE001  raised below
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return released
-
-    async def release_parked(self, account_no: int) -> int:
-        """Let go of what was parked, as far as the account's tier and limits now allow; how many.
-
-        What a limit holds back is tried again when the limit is reset (`next_scheduled` knows when). A message that
-        fails is tried again after a while and does not keep the others; the first failure is raised at the end.
-        """
-        released = 0
-        failure: Exception | None = None
-        self._retries.pop(account_no, None)
-        for (seq,) in await self._core.database.all(sql.queue_waiting, account_no=account_no):
-            try:
-                released += await self.release(seq, count=True)
-            except Refused as refused:
-                # The next ones are behind this one: order is kept.
-                if refused.retry_after is not None:
-                    self._retries[account_no] = self._core.clock.now() + refused.retry_after * SECOND
-                break
-            except Exception as error:  # noqa: BLE001  raised below
-                failure = failure or error
-                self._retries[account_no] = self._core.clock.now() + AFTER_FAILURE
-        if failure is not None:
-            raise failure
-        return released
-
-    async def release_all_parked(self) -> None:
-        """At start: what an approval released and a crash kept back. Raises the first failure when all had a turn."""
-        failure: Exception | None = None
-        for (account_no,) in await self._core.database.all(sql.queue_waiting_accounts):
-            try:
-                await self.release_parked(account_no)
-            except Exception as error:  # noqa: BLE001  raised below
-                failure = failure or error
-        if failure is not None:
-            raise failure
-
-    async def next_scheduled(self) -> int | None:
-        """When the next message is due that is scheduled, or parked behind a limit; epoch µs."""
-        row = await self._core.database.one(sql.queue_next_scheduled)
-        due = [*self._retries.values(), *(row if row and row[0] is not None else ())]
-        return min(due, default=None)
-
-    async def release(self, seq: int, *, count: bool) -> bool:
-        """Let one waiting or scheduled message go; with `count` its sends are judged and counted now.
-
-        False if it has gone already. Raises Refused when the limits do not allow it yet; it waits on.
-        """
-        core = self._core
-        row = await core.database.one(sql.message_by_seq, seq=seq)
-        if row is None:
-            return False
-        message = messages.message_of(row)
-        raw = await core.blobs.get(core.database, message.blob_hash)
-        content, _ = await understand(core, raw)
-        while True:
-            # Recipients here that are gone by now bounce, and the report on them is written before the transaction.
-            gone = await self._gone(seq)
-            report = await self._report(message, raw, gone) if gone else None
-            try:
-                return await core.database.write(
-                    lambda tx, gone=gone, report=report: self._release(tx, seq, content, gone, report, count=count)
-                )
-            except _Changed:
-                continue
-
-    def _release(
-        self, tx: Transaction, seq: int, content: Content, gone: Sequence[str], report: Content | None, *, count: bool
-    ) -> bool:
-        core = self._core
-        now = core.clock.now()
-        queued = queue.by_message_in(tx, seq)
-        if queued is None or queued.state not in (queue.SCHEDULED, queue.WAITING):
-            return False
-        account = accounts.account_in(tx, queued.account_no)
-        if account.status is AccountStatus.SUSPENDED:
-            raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
-        leaves_at = max(now, queued.send_at or now)
-        counted = (queued.counted_at, queued.counted_day, queued.counted_month)
-        if count and queued.state == queue.WAITING:
-            self._count(tx, account, queued.recipients, at=leaves_at, now=now)
-            counted = (leaves_at, day_period(leaves_at), month_period(leaves_at))
-        later = leaves_at > now
-        tx.run(
-            sql.queue_set_state,
-            queue_no=queued.no,
-            new_state=queue.SCHEDULED if later else queue.ACTIVE,
-            new_counted_at=counted[0],
-            new_day=counted[1],
-            new_month=counted[2],
-            new_expires_at=leaves_at + core.policy.give_up_after,
-        )
-        message = messages.in_tx(tx, seq)
-        if later:
-            tx.run(sql.message_set_status, seq=seq, new_status=MessageStatus.SCHEDULED, new_sent_at=None)
-            tx.run(sql.draft_reschedule_by_message, seq=seq)
-            tx.announce(QueueChanged())
-            tx.announce(MessageChanged(account.no, message.inbox_no, message.inbox_id, message.id, message.thread_id))
-            return True
-        messages.move(tx, message, inboxes.SENT)
-        let_go(tx, messages.in_tx(tx, seq), queued, content, domain=core.policy.domain, now=now)
-        tx.run(sql.draft_sent_by_message, seq=seq)
-        bounced = [each.recipient for each in queue.deliveries_in(tx, queued.no) if each.state == DeliveryState.BOUNCED]
-        if bounced != list(gone):
-            raise _Changed
-        if report is not None:
-            self._reports.place(tx, message, report, now)
-        return True
-
-    async def _gone(self, seq: int) -> list[str]:
-        """Recipients of a waiting message whose inbox here is no more."""
-        queued = await queue.by_message(self._core.database, seq)
-        found = await queue.deliveries(self._core.database, queued.no) if queued else []
-        here = [each.recipient for each in found if each.transport == queue.LOCAL]
-        return [each for each in here if not await is_here(self._core.database, each)]
-
-    async def _report(self, message: StoredMessage, raw: bytes, gone: Sequence[str]) -> Content:
-        remote = self._core.policy.hostname
-        failures = [
-            Failure(recipient=each, status="5.1.1", diagnostic=NO_SUCH_INBOX, remote=remote, action="failed")
-            for each in gone
-        ]
-        return await self._reports.write(message, raw, message.from_["email"], failures, text="failed")
-
-
-class _Changed(Exception):
-    """An inbox came or went between looking and writing."""
-
-
-AFTER_FAILURE = 5 * MINUTE
 PARKABLE = {RefusalCode.SEND_REQUIRES_PAID, RefusalCode.SEND_LIMIT_EXCEEDED}
 
 
-def withdraw(tx: Transaction, seq: int, *, now: int, status: str = "cancelled") -> bool:
-    """Remove a message that waits or is scheduled, and give its counted sends back; False if it has left."""
-    queued = queue.by_message_in(tx, seq)
-    if queued is None or queued.state == queue.ACTIVE:
-        return False
-    message = messages.in_tx(tx, seq)
-    if queued.counted_day is not None and queued.counted_month is not None:
-        usage.take_back(tx, queued.account_no, queued.recipients, day=queued.counted_day, month=queued.counted_month)
-    tx.run(sql.deliveries_delete, queue_no=queued.no)
-    tx.run(sql.queue_delete, queue_no=queued.no)
-    messages.remove(tx, message, status=status, now=now)
-    tx.announce(MessageChanged(queued.account_no, message.inbox_no, message.inbox_id, message.id, message.thread_id))
-    return True
+def count_sends(policy: Policy, tx: Transaction, account: Account, sends: int, *, at: int, now: int) -> None:
+    """Count `sends` that leave `at` a time, if the account's tier and limits allow them. Raises Refused."""
+    limits = policy.limits[account.tier]
+    used = usage.in_tx(tx, account.no, at=at, now=now)
+    check_send(account.tier, limits, used, sends, now, at=at)
+    if not usage.add(tx, account.no, sends, limits, at=at):
+        # Another process used the last sends between our look and our count: the caller may look again.
+        raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
 
 
 def request_hash(operation: str, request: Request) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.store import compiled as sql
@@ -154,15 +155,15 @@ def message_of(row: Row) -> StoredMessage:
     ) = row  # fmt: skip
     return StoredMessage(
         seq, id_, inbox_no, inbox_id, thread_id, mailbox, direction, status, kind, message_id, in_reply_to,
-        tuple(json.loads(references)), {"email": from_address, "name": from_name}, json.loads(to), json.loads(cc),
-        json.loads(bcc), json.loads(reply_to), tag, subject, preview, json.loads(labels), bool(has_attachments),
+        tuple(orjson.loads(references)), {"email": from_address, "name": from_name}, orjson.loads(to), orjson.loads(cc),
+        orjson.loads(bcc), orjson.loads(reply_to), tag, subject, preview, orjson.loads(labels), bool(has_attachments),
         bool(seen), size, est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at, deleted_at,
         thread_seq, mailbox_no, uid,
     )  # fmt: skip
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps(value, default=tuple).decode()
 
 
 def place(tx: Transaction, new: NewMessage) -> Placed:

@@ -376,13 +376,16 @@ body_by_seq = select(
     bodies.c.warnings_json,
     bodies.c.authentication_json,
 ).where(bodies.c.seq == b("seq"))
+# A page is read off the primary key: seq says the inbox, and `+ 0` keeps the planner from an index by inbox_no, which
+# would collect and sort the whole inbox for every page.
+_in_inbox = messages.c.inbox_no + 0 == b("inbox_no")
+# The index of unread mail: what is unread is found without going through what was read.
+_unread = and_(messages.c.inbox_no == b("inbox_no"), messages.c.seen == 0)
 _matching = and_(
-    messages.c.inbox_no == b("inbox_no"),
     messages.c.deleted_at.is_(None),
     or_(b("thread_seq") == 0, messages.c.thread_seq == b("thread_seq")),
     or_(b("direction") == "", messages.c.direction == b("direction")),
     or_(b("mailbox") == "", mailboxes.c.name == b("mailbox")),
-    or_(b("unread") == 0, messages.c.seen == 0),
     messages.c.received_at >= b("received_from"),
     messages.c.received_at < b("received_to"),
     or_(
@@ -392,29 +395,25 @@ _matching = and_(
         .exists(),
     ),
 )
-messages_newest = (
-    _joined.where(_matching, messages.c.seq < b("before"), messages.c.seq > b("after"))
-    .order_by(messages.c.seq.desc())
-    .limit(b("limit"))
-)
-messages_oldest = (
-    _joined.where(_matching, messages.c.seq < b("before"), messages.c.seq > b("after"))
-    .order_by(messages.c.seq)
-    .limit(b("limit"))
-)
-messages_after = (
+_between = and_(messages.c.seq < b("before"), messages.c.seq > b("after"))
+_page = _joined.where(_matching, _between).limit(b("limit"))
+messages_newest = _page.where(_in_inbox).order_by(messages.c.seq.desc())
+messages_oldest = _page.where(_in_inbox).order_by(messages.c.seq)
+unread_newest = _page.where(_unread).order_by(messages.c.seq.desc())
+unread_oldest = _page.where(_unread).order_by(messages.c.seq)
+_inbound_after = (
     _joined.where(
-        messages.c.inbox_no == b("inbox_no"),
         messages.c.deleted_at.is_(None),
         messages.c.direction == "inbound",
         messages.c.seq > b("after"),
         messages.c.seq <= b("until"),
-        or_(b("unread") == 0, messages.c.seen == 0),
         or_(b("thread_seq") == 0, messages.c.thread_seq == b("thread_seq")),
     )
     .order_by(messages.c.seq)
     .limit(b("limit"))
 )
+messages_after = _inbound_after.where(_in_inbox)
+unread_after = _inbound_after.where(_unread)
 thread_messages = (
     _joined.where(
         messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None), messages.c.seq > b("after")
@@ -434,7 +433,8 @@ _people_json = func.replace(func.replace(messages.c.to_json, '"email":', ""), '"
 messages_find = (
     _joined.join(bodies, bodies.c.seq == messages.c.seq)
     .where(
-        messages.c.inbox_no == b("inbox_no"),
+        _in_inbox,
+        messages.c.seq > b("after"),
         messages.c.deleted_at.is_(None),
         messages.c.seq < b("before"),
         *(
@@ -539,6 +539,9 @@ draft_sent_by_message = (
 draft_reschedule_by_message = (
     update(drafts).where(drafts.c.message_no == b("seq"), drafts.c.state != "sent").values(state="scheduled")
 )
+draft_park_by_message = (
+    update(drafts).where(drafts.c.message_no == b("seq"), drafts.c.state != "sent").values(state="pending_upgrade")
+)
 draft_unlink_by_message = (
     update(drafts)
     .where(drafts.c.message_no == b("seq"), drafts.c.state != "sent")
@@ -580,8 +583,12 @@ queue_fingerprint = (
     .limit(1)
 )
 queue_burst = select(func.coalesce(func.sum(queue.c.recipients), 0)).where(
-    queue.c.account_no == b("account_no"), queue.c.counted_at > b("since"), queue.c.counted_at <= b("until")
+    queue.c.account_no == b("account_no"),
+    queue.c.counted_at > b("since"),
+    queue.c.counted_at <= b("until"),
+    queue.c.state == "active",
 )
+queue_defer = update(queue).where(queue.c.no == b("queue_no")).values(send_at=b("again_at"))
 _of_active_account = queue.join(accounts, and_(accounts.c.no == queue.c.account_no, accounts.c.status == "active"))
 queue_due = (
     select(queue.c.message_seq)

@@ -6,9 +6,10 @@ before it came. Ids it names that nobody knows are kept, so that late parents jo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.store import compiled as sql
@@ -38,7 +39,7 @@ def thread_of(row: Row) -> StoredThread:
     """A row of the thread statements as a StoredThread."""
     seq, id_, inbox_no, inbox_id, subject, participants, labels, messages, unread, created_at, last_at = row
     return StoredThread(
-        seq, id_, inbox_no, inbox_id, subject, json.loads(participants), json.loads(labels), messages, unread,
+        seq, id_, inbox_no, inbox_id, subject, orjson.loads(participants), orjson.loads(labels), messages, unread,
         created_at, last_at,
     )  # fmt: skip
 
@@ -96,14 +97,14 @@ def join(
         thread_seq = found
         head = tx.one(sql.thread_head, thread_seq=thread_seq)
         assert head is not None
-        thread_id, known = head[0], json.loads(head[1])
+        thread_id, known = head[0], orjson.loads(head[1])
     count: int = tx.scalar(
         sql.thread_add,
         thread_seq=thread_seq,
         messages=1,
         unread=unread,
         at=at,
-        participants_json=json.dumps(_merged(known, people), ensure_ascii=False),
+        participants_json=orjson.dumps(_merged(known, people)).decode(),
     )
     for reference in (*parents, *((message_id,) if message_id else ())):
         tx.run(sql.ref_insert, inbox_no=inbox_no, message_id=reference, thread_seq=thread_seq)

@@ -20,8 +20,13 @@ def in_tx(tx: Transaction, account_no: int, *, at: int, now: int) -> Usage:
     return Usage(
         _used(tx.one(sql.usage_get, account_no=account_no, period=day_period(at))),
         _used(tx.one(sql.usage_get, account_no=account_no, period=month_period(at))),
-        _used(tx.one(sql.queue_burst, account_no=account_no, since=now - MINUTE, until=now)),
+        last_minute(tx, account_no, now),
     )
+
+
+def last_minute(tx: Transaction, account_no: int, now: int) -> int:
+    """What has left within the last minute."""
+    return _used(tx.one(sql.queue_burst, account_no=account_no, since=now - MINUTE, until=now))
 
 
 async def current(database: Database, account_no: int, now: int) -> Usage:

@@ -11,7 +11,7 @@ import anyio.abc
 from daimon_mcp.changes.bus import ChangeBus
 from daimon_mcp.domain.changes import AccountChanged, Change, QueueChanged
 from daimon_mcp.domain.clock import Clock
-from daimon_mcp.operations.sending import Sending
+from daimon_mcp.operations.releasing import Releasing
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ _AFTER_TROUBLE = 5.0
 class Scheduler:
     """One task: woken by the bell or the clock, it asks the core what is due."""
 
-    def __init__(self, *, sending: Sending, bus: ChangeBus, clock: Clock) -> None:
-        self._sending = sending
+    def __init__(self, *, releasing: Releasing, bus: ChangeBus, clock: Clock) -> None:
+        self._releasing = releasing
         self._bus = bus
         self._clock = clock
         self._accounts: set[int] = set()
@@ -40,11 +40,11 @@ class Scheduler:
         unsubscribe = self._bus.subscribe(self._heard)
         try:
             task_status.started()
-            await self._guarded(self._sending.release_all_parked)
+            await self._guarded(self._releasing.release_all_parked)
             while True:
                 self._rung = anyio.Event()
                 calm = await self._guarded(self._once)
-                due = await self._sending.next_scheduled() if calm else None
+                due = await self._releasing.next_scheduled() if calm else None
                 nap = _LONGEST_NAP if due is None else min(self._clock.seconds_until(due), _LONGEST_NAP)
                 with anyio.move_on_after(nap if calm else _AFTER_TROUBLE):
                     await self._rung.wait()
@@ -54,8 +54,8 @@ class Scheduler:
     async def _once(self) -> None:
         accounts, self._accounts = self._accounts, set()
         for account_no in accounts:
-            await self._sending.release_parked(account_no)
-        while await self._sending.release_due():
+            await self._releasing.release_parked(account_no)
+        while await self._releasing.release_due():
             pass
 
     @staticmethod

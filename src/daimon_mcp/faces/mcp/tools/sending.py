@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from daimon_mcp.faces.mcp.schema import output_schema
 from daimon_mcp.faces.mcp.tool import AnyTool, ToolSpec
+from daimon_mcp.operations.releasing import CancelScheduled
 from daimon_mcp.operations.replying import ForwardMessage, ReplyToMessage
-from daimon_mcp.operations.sending import CancelScheduled, SendEmail
+from daimon_mcp.operations.sending import SendEmail
 
 _SENT = output_schema(id="s", status="s", message_id="s", thread_id="s", sent_at="s?", scheduled_at="s?")
 
@@ -55,7 +56,7 @@ TOOLS: tuple[AnyTool, ...] = (
         description="Take back mail that is scheduled or waits for an upgrade. Fails once it has left.",
         request=CancelScheduled,
         output=output_schema(id="s", status="s"),
-        run=lambda call: call.operations.sending.cancel_scheduled(call.actor, call.request),
+        run=lambda call: call.operations.releasing.cancel_scheduled(call.actor, call.request),
         destroys=True,
     ),
 )
