@@ -49,6 +49,13 @@ class Attachment(Request):
     content_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+$")] = "application/octet-stream"
 
 
+# Looked at before anything is parsed: reading addresses costs time that everybody waits for.
+MOST_WRITTEN = 200
+MOST_CHARACTERS = 20_000
+MOST_MARKDOWN = 100_000
+MOST_HEADERS = 50
+
+
 class Composition(Request):
     """The fields every way of sending shares."""
 
@@ -83,6 +90,11 @@ def people(field: str, value: Any) -> tuple[Address, ...]:
     if value is None:
         return ()
     several = isinstance(value, list)
+    written = (
+        sum(len(str(each)) for each in cast("list[object]", value)[: MOST_WRITTEN + 1]) if several else len(str(value))
+    )
+    if written > MOST_CHARACTERS or (several and len(cast("list[object]", value)) > MOST_WRITTEN):
+        raise refuse([FieldProblem(field, f"must be at most {MOST_WRITTEN} addresses", '"ann@example.com"')])
     items = cast("list[str | dict[str, str | None]]", value if several else [value])
     found: dict[str, Address] = {}
     for index, item in enumerate(items):
@@ -170,6 +182,8 @@ def decoded(given: Sequence[Attachment] | None) -> tuple[OutgoingAttachment, ...
 
 
 def _headers(given: dict[str, str] | None) -> tuple[tuple[str, str], ...]:
+    if len(given or {}) > MOST_HEADERS:
+        raise refuse([FieldProblem("headers", f"must be at most {MOST_HEADERS}", '{"X-Ticket": "42"}')])
     for name, value in (given or {}).items():
         try:
             check_header(name, value)
@@ -180,7 +194,9 @@ def _headers(given: dict[str, str] | None) -> tuple[tuple[str, str], ...]:
 
 
 def from_markdown(source: str) -> str:
-    """The HTML part of a body written in Markdown; raw HTML in it is shown as text."""
+    """The HTML part of a body written in Markdown; raw HTML in it is shown as text. Raises INVALID_REQUEST if long."""
+    if len(source) > MOST_MARKDOWN:
+        raise refuse([FieldProblem("body_markdown", f"must be at most {MOST_MARKDOWN} characters; send body_html")])
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark", {"html": False}).enable("table").render(source)

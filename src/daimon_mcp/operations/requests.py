@@ -147,6 +147,9 @@ def _holds_surrogates(value: object) -> bool:
     return False
 
 
+MOST_PROBLEMS = 20  # named in one refusal; whoever sends more wrong ones has enough to go on
+
+
 def read(model: type[R], values: Mapping[str, Any]) -> R:
     """Validate `values` as `model`. Raises Refused(INVALID_REQUEST) naming every field that was wrong."""
     unwritable = [name for name, value in values.items() if _holds_surrogates([name, value])]
@@ -157,7 +160,7 @@ def read(model: type[R], values: Mapping[str, Any]) -> R:
         return model.model_validate(dict(values))
     except ValidationError as error:
         problems: dict[str, FieldProblem] = {}
-        for each in error.errors(include_url=False, include_input=False):
+        for each in error.errors(include_url=False, include_input=False)[:MOST_PROBLEMS]:
             problem = _problem(model, each)
             problems.setdefault(problem.field, problem)
         raise refuse(problems.values()) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -151,7 +152,8 @@ class Sending:
         if request.body_markdown is not None:
             if text is not None or html is not None:
                 raise refuse([FieldProblem("body_markdown", "goes alone: leave out body and body_html")])
-            text, html = request.body_markdown, from_markdown(request.body_markdown)
+            text = request.body_markdown
+            html = await asyncio.to_thread(from_markdown, request.body_markdown)
         ready = await prepare(
             self._core,
             inbox,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import json
 import secrets
 import unicodedata
@@ -33,6 +34,7 @@ from daimon_mcp.store.messages import LAST_SEQ
 
 _TRIES, _TRIES_WINDOW = 5, 15 * MINUTE
 _MOST_CONTEXT = 4000
+MOST_OPEN = 20  # questions of one account that wait for the operator; a person would not read more
 
 
 class CreateUpgradeLink(Request):
@@ -77,6 +79,17 @@ def one_line(text: str) -> str:
     return " ".join("".join(c for c in text if c.isspace() or unicodedata.category(c) not in {"Cc", "Cf"}).split())
 
 
+def _neighbourhood(remote: str) -> str:
+    """Whose wrong passcodes are counted together: this machine is one, and so is an IPv6 /64."""
+    try:
+        address = ipaddress.ip_address(remote)
+    except ValueError:
+        return remote
+    if address.is_loopback:
+        return "loopback"
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else remote
+
+
 class Upgrades:
     """Links, and what operators decide."""
 
@@ -84,6 +97,7 @@ class Upgrades:
         self._core = core
         self._credentials = credentials
         self._wrong: dict[str, list[int]] = {}
+        self._judging = asyncio.Semaphore(1)
 
     # -- the agent's side --------------------------------------------------------------------------------------------
 
@@ -133,10 +147,19 @@ class Upgrades:
             )
             if row is not None:
                 return approvals.approval_of(row)
+            if self._open_in(tx, actor) >= MOST_OPEN:
+                # Enough asked: the newest link to this tier says the same, if in other words.
+                row = tx.one(sql.approval_newest_open, account_no=actor.account_no, target_tier=str(target), now=now)
+                if row is not None:
+                    return approvals.approval_of(row)
             return self._insert(tx, actor, kind="upgrade", target=str(target), reason=words, context={}, label="")
 
         approval = await core.database.write(run)
         return approval, self._url(approval)
+
+    def _open_in(self, tx: Transaction, actor: Actor) -> int:
+        """How many questions of this account wait for the operator."""
+        return int(tx.scalar(sql.approvals_open_of, account_no=actor.account_no, now=self._core.clock.now()))
 
     def _insert(
         self,
@@ -203,6 +226,13 @@ class Upgrades:
         label = one_line(request.action_label or "")
 
         def run(tx: Transaction) -> StoredApproval:
+            if self._open_in(tx, actor) >= MOST_OPEN:
+                raise Refused(
+                    RefusalCode.RATE_LIMIT_EXCEEDED,
+                    reason="OPEN_REQUESTS",
+                    facts={"limit": MOST_OPEN},
+                    retry_after=HOUR // SECOND,
+                )
             return self._insert(tx, actor, kind="request", target=None, reason=issue, context=context, label=label)
 
         approval = await self._core.database.write(run)
@@ -339,6 +369,7 @@ class Upgrades:
 
     async def _check_passcode(self, passcode: str, remote: str) -> None:
         now = self._core.clock.now()
+        remote = _neighbourhood(remote)
         # A try is counted before it is judged, so that many at once cannot all be judged first.
         recent = [at for at in self._wrong.get(remote, []) if at > now - _TRIES_WINDOW]
         if len(recent) >= _TRIES:
@@ -347,7 +378,9 @@ class Upgrades:
         self._wrong[remote] = [*recent, now]
         if len(self._wrong) > 1000:
             self._wrong = {k: v for k, v in self._wrong.items() if v[-1] > now - _TRIES_WINDOW}
-        if not await self._credentials.check_passcode(passcode):
+        async with self._judging:  # one at a time: each costs memory and a thread for a while
+            right = await self._credentials.check_passcode(passcode)
+        if not right:
             left = _TRIES - len(self._wrong[remote])
             raise Refused(
                 RefusalCode.PASSCODE_WRONG,

@@ -502,6 +502,14 @@ approvals_open = Statement(
     "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.state = 'open' AND approvals.expires_at > :now ORDER BY approvals.no",
     "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.state = 'open' AND approvals.expires_at > :now::BIGINT ORDER BY approvals.no",
 )
+approvals_open_of = Statement(
+    "SELECT count(*) AS count_1 FROM approvals WHERE approvals.account_no = :account_no AND approvals.state = 'open' AND approvals.expires_at > :now",
+    "SELECT count(*) AS count_1 FROM approvals WHERE approvals.account_no = :account_no::BIGINT AND approvals.state = 'open' AND approvals.expires_at > :now::BIGINT",
+)
+approval_newest_open = Statement(
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier AND approvals.expires_at > :now ORDER BY approvals.no DESC LIMIT 1 OFFSET 0",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier::VARCHAR AND approvals.expires_at > :now::BIGINT ORDER BY approvals.no DESC LIMIT 1",
+)
 approvals_open_count = Statement(
     "SELECT count(*) AS count_1 FROM approvals WHERE approvals.state = 'open' AND approvals.expires_at > :now",
     "SELECT count(*) AS count_1 FROM approvals WHERE approvals.state = 'open' AND approvals.expires_at > :now::BIGINT",

@@ -816,6 +816,22 @@ approval_newest = (
 approvals_open = _approval.where(approvals.c.state == "open", approvals.c.expires_at > b("now")).order_by(
     approvals.c.no
 )
+approvals_open_of = (
+    select(func.count())
+    .select_from(approvals)
+    .where(approvals.c.account_no == b("account_no"), approvals.c.state == "open", approvals.c.expires_at > b("now"))
+)
+approval_newest_open = (
+    _approval.where(
+        approvals.c.account_no == b("account_no"),
+        approvals.c.kind == "upgrade",
+        approvals.c.state == "open",
+        approvals.c.target_tier == b("target_tier"),
+        approvals.c.expires_at > b("now"),
+    )
+    .order_by(approvals.c.no.desc())
+    .limit(1)
+)
 approvals_open_count = (
     select(func.count()).select_from(approvals).where(approvals.c.state == "open", approvals.c.expires_at > b("now"))
 )
