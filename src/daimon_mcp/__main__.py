@@ -40,6 +40,11 @@ def main() -> None:
 
         sys.exit(alone(options))
     else:
+        if sys.stdin.isatty():
+            sys.stderr.write(
+                "daimon-mcp: this speaks MCP on standard input; an MCP client starts it. "
+                "For people: daimon-mcp serve, daimon-mcp demo, daimon-mcp --help\n"
+            )
         sys.exit(_bridge(options))
 
 

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -86,6 +86,7 @@ async def opened(
         clock=clock or SystemClock(),
         bus=bus,
         policy=policy_of(settings),
+        started_at=(clock or SystemClock()).now(),
     )
     try:
         operations = Operations(core, master, prompts_dir=settings.operator.prompts_dir)
@@ -103,7 +104,6 @@ class Bound:
 
     http: tuple[str, int] | None = None
     inbound: tuple[str, int] | None = None
-    notes: list[str] = field(default_factory=list[str])
 
 
 class App:
@@ -192,7 +192,9 @@ class App:
         except OSError as error:
             if strict:
                 raise _port_taken("HTTP", http.port, error, "[http] port (DAIMON_HTTP__PORT)") from error
-            self.bound.notes.append(f"HTTP port {http.port} cannot be used ({error.strerror}); another one is")
+            self.operations.core.notes.append(
+                f"HTTP port {http.port} cannot be used ({error.strerror}); another one is"
+            )
             bound = bind(http.host, 0)
         host, port = bound.getsockname()[:2]
         self.bound.http = (str(host), int(port))
@@ -250,7 +252,7 @@ class App:
             if strict:
                 option = "[smtp] inbound_port (DAIMON_SMTP__INBOUND_PORT)"
                 raise _port_taken("inbound SMTP", smtp.inbound_port, error, option) from error
-            self.bound.notes.append(
+            self.operations.core.notes.append(
                 f"SMTP port {smtp.inbound_port} cannot be used ({error.strerror}); no mail comes in by SMTP"
             )
             task_status.started()
@@ -305,7 +307,7 @@ class App:
                 await self.run_inbound(task_status=task_status, strict=strict)
 
             await tasks.start(inbound)
-        for note in self.bound.notes:
+        for note in self.operations.core.notes:
             log.warning("%s", note)
 
 

@@ -29,25 +29,27 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at config, folder, ports, relay, texts and store; nothing is changed but an empty store being made."""
+    """Look at config, folder, ports, relay, texts and store. Changes nothing, and makes no folder."""
     file = settings.config_file
     findings = [Finding(True, f"configuration: {file or 'defaults and environment'}")]
-    findings += _folder(settings.data_dir)
     is_running = running(settings)
+    exists = settings.data_dir.is_dir()
+    if exists:
+        findings += _folder(settings.data_dir)
+    else:
+        findings.append(Finding(True, f"no data folder {settings.data_dir} yet; the first start makes it"))
     findings.append(Finding(True, "a server is running on this data folder" if is_running else "no server is running"))
     if not is_running:
         findings += _ports(settings)
     findings += _relay(settings)
     findings += [Finding(False, f"text: {problem}") for problem in Texts(settings.operator.prompts_dir).problems()]
-    findings += _store(settings)
+    findings.append(Finding(True, f"SQLite {sqlite3.sqlite_version}"))
+    if exists and (settings.data_dir / "mail.db").exists():
+        findings += _store(settings, is_running=is_running)
     return findings
 
 
 def _folder(folder: Path) -> list[Finding]:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        return [Finding(False, f"data folder {folder}: {error.strerror}", "Choose another with DAIMON_DATA_DIR.")]
     found = [Finding(os.access(folder, os.W_OK), f"data folder {folder} can be written")]
     if folder.stat().st_mode & 0o077:
         found.append(Finding(False, "others may look into the data folder", f"Run: chmod 700 '{folder}'"))
@@ -105,23 +107,31 @@ def _relay(settings: Settings) -> list[Finding]:
         return [Finding(False, f"{where} refuses the login", "Check [relay] username and password.")]
     except ssl.SSLError as error:
         return [Finding(False, f"{where}: TLS: {error.reason}", "Check [relay] security and ca_file.")]
+    except smtplib.SMTPNotSupportedError:
+        advice = 'Set [relay] security to "tls" (usual on port 465), or "none" for a relay on this machine.'
+        return [Finding(False, f"{where} offers no STARTTLS or no login", advice)]
     except (OSError, smtplib.SMTPException) as error:
         return [Finding(False, f"{where}: {error}", "Check [relay] host, port and security, and the network.")]
 
 
-def _store(settings: Settings) -> list[Finding]:
-    found = [Finding(True, f"SQLite {sqlite3.sqlite_version}")]
+def _store(settings: Settings, *, is_running: bool) -> list[Finding]:
     try:
         report = ask(settings, "check")
     except (CommandFailed, SchemaTooNew, WrongMasterKey, sqlite3.Error, OSError) as error:
-        return [*found, Finding(False, f"store: {error}")]
-    found += [Finding(False, f"store: {finding}") for finding in report["findings"]]
+        return [Finding(False, f"store: {error}")]
+    found = [Finding(False, f"store: {finding}") for finding in report["findings"]]
     if not report["findings"]:
         found.append(Finding(True, "the store is consistent"))
+    found += [
+        Finding(False, note, "Choose another port in config.toml, then: daimon-mcp stop") for note in report["notes"]
+    ]
+    file = settings.config_file
+    if is_running and file is not None and file.stat().st_mtime_ns // 1000 > report["started_at"]:
+        words = "the running server started before config.toml was last changed"
+        found.append(Finding(False, words, "Run: daimon-mcp stop (a client starts it again), or restart serve."))
+    waiting = report["open_requests"]
     if not report["passcode_set"]:
-        found.append(Finding(True, "no operator's passcode yet", "Run: daimon-mcp operator passcode"))
-    if report["open_requests"]:
-        found.append(
-            Finding(True, f"{report['open_requests']} requests wait for the operator", "Run: daimon-mcp operator list")
-        )
+        found.append(Finding(not waiting, "no operator's passcode yet", "Run: daimon-mcp operator passcode"))
+    if waiting:
+        found.append(Finding(True, f"requests that wait for the operator: {waiting}", "Run: daimon-mcp operator list"))
     return found

@@ -112,6 +112,28 @@ def holder(data_dir: Path) -> tuple[str, int]:
         return "", 0
 
 
+def stop_owner(data_dir: Path) -> int:
+    """Ask the owner of a data folder to end, and wait until it has; its process id, 0 if there is none."""
+    import time
+
+    kind, pid = holder(data_dir)
+    probe = owner.lock(str(data_dir), "command") if data_dir.is_dir() else None
+    if probe is not None:
+        probe.release()
+        return 0
+    if not kind or pid <= 1:
+        return 0
+    deadline = time.monotonic() + 15
+    try:
+        os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.02)
+    except ProcessLookupError:
+        pass
+    return pid
+
+
 def take_over(data_dir: Path) -> tuple[owner.Lock, owner.Listener]:
     """The lock and socket of a data folder. Raises BusyFolder.
 
@@ -124,7 +146,10 @@ def take_over(data_dir: Path) -> tuple[owner.Lock, owner.Listener]:
         kind, pid = found = holder(data_dir)
         if found == before:
             if kind in ("serve", "alone") or time.monotonic() > deadline:
-                raise BusyFolder(f"another daimon-mcp (process {pid}) has this data folder: {data_dir}")
+                raise BusyFolder(
+                    f"another daimon-mcp (process {pid}) has this data folder: {data_dir}\n"
+                    f"Stop it (Ctrl-C where it runs, or: kill {pid}), or choose another folder with --data-dir."
+                )
             if pid not in asked:
                 asked.add(pid)
                 log.info("waiting for process %d, which has the data folder", pid)

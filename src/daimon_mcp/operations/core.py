@@ -52,6 +52,9 @@ class Core:
     bus: LocalBus
     policy: Policy
     public_url: str = "http://127.0.0.1:8370"
+    # What the operator should know of this run: a port that was taken, for example.
+    notes: list[str] = field(default_factory=list[str])
+    started_at: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

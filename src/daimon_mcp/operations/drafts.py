@@ -180,7 +180,7 @@ class Drafts:
                 kind=kind,
                 state="draft",
                 source_seq=source,
-                content_json=dumped(content),
+                content_json=self._dumped(content),
                 send_at=None,
                 client_id=request.client_id,
                 created_at=now,
@@ -249,6 +249,15 @@ class Drafts:
         content["in_reply_to"] = relation.in_reply_to
         content["references"] = list(relation.references)
         content["thread_seq"] = relation.thread_seq
+
+    def _dumped(self, content: dict[str, Any]) -> str:
+        """A draft's content as it is kept. Raises MESSAGE_TOO_LARGE for what could never be sent."""
+        text = dumped(content)
+        # Attachments stand in it as base64, a third longer than they will be judged by.
+        limit = self._core.policy.max_message_bytes
+        if len(text) > limit * 3 // 2:
+            raise Refused(RefusalCode.MESSAGE_TOO_LARGE, facts={"size": len(text), "limit": limit})
+        return text
 
     async def list_drafts(self, actor: Actor, request: ListDrafts) -> Outcome:
         """Unsent mail of an inbox, scheduled too, newest first."""
@@ -319,7 +328,7 @@ class Drafts:
         def run(tx: Transaction) -> tuple[StoredDraft, Stored | None]:
             self._same(tx, draft)
             self._take_back(tx, draft, now)
-            tx.run(sql.draft_update, draft_no=draft.no, content_json_=dumped(content), send_at_=None, now=now)
+            tx.run(sql.draft_update, draft_no=draft.no, content_json_=self._dumped(content), send_at_=None, now=now)
             return self._scheduled(tx, actor, inbox, draft.id, ready, send_at, now)
 
         after, result = await core.database.write(run)

@@ -110,7 +110,11 @@ class Inboxes:
             address = f"{local}@{domain}"
             if self._in_use(tx, address, now):
                 free = [each for each in alternatives(local) if not self._in_use(tx, f"{each}@{domain}", now)]
-                raise Refused(RefusalCode.INBOX_ADDRESS_TAKEN, suggestions=[f"{each}@{domain}" for each in free[:3]])
+                raise Refused(
+                    RefusalCode.INBOX_ADDRESS_TAKEN,
+                    reason=None if free else "NONE_FREE",
+                    suggestions=[f"{each}@{domain}" for each in free[:3]],
+                )
             is_first = not tx.all(sql.inboxes_created_since, account_no=account.no, since=-1)
             public_id = new_id("inb", now)
             number = rows.insert_inbox(

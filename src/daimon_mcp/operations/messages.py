@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import string
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -25,6 +26,7 @@ from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import StoredMessage
 
 CHARS_PER_TOKEN = 4
+MOST_WAITS = 200  # of one account at once: each looks at the store whenever mail comes
 _FOREVER = 1 << 62
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _SYSTEM = {
@@ -94,6 +96,7 @@ class Messages:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._waiting: Counter[int] = Counter()
 
     async def list_messages(self, actor: Actor, request: ListMessages) -> Outcome:
         """One page of an inbox, without bodies. Raises INBOX_NOT_FOUND, THREAD_NOT_FOUND, INVALID_REQUEST."""
@@ -161,7 +164,8 @@ class Messages:
         assert row is not None
         text, reply_text, html, links, warnings, authentication = row
         body, next_offset = clip(text, offset, max_tokens)
-        reply, reply_cut = clip(reply_text, 0, max_tokens)
+        # The new words are for the first page; further pages go on with the whole text.
+        reply, reply_cut = clip(reply_text, 0, max_tokens) if offset == 0 else ("", None)
         attachments: list[dict[str, Any]] = []
         if message.has_attachments:
             for public_id, _, filename, content_type, content_id, disposition, size in await core.database.all(
@@ -241,8 +245,11 @@ class Messages:
             if isinstance(change, MessageAdded) and change.inbox_no == inbox.no:
                 rung.set()
 
+        if self._waiting[actor.account_no] >= MOST_WAITS:
+            raise Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="WAITS", facts={"limit": MOST_WAITS}, retry_after=10)
         loop = asyncio.get_running_loop()
         started = loop.time()
+        self._waiting[actor.account_no] += 1
         unsubscribe = core.bus.subscribe(heard)  # before looking, so that nothing slips between look and wait
         try:
             while True:
@@ -270,11 +277,12 @@ class Messages:
                         await progress(loop.time() - started, float(request.timeout_seconds))
         finally:
             unsubscribe()
+            self._waiting[actor.account_no] -= 1
 
     async def _found(self, actor: Actor, request: WaitForMessage, found: StoredMessage) -> Outcome:
         result = await self.full(found, set(), 4000)
         await self._mark(actor, found, request.mark_read, result)
-        facts = {"message": found.id, "thread": found.thread_id}
+        facts = {"message": found.id, "thread": found.thread_id, "next_offset": result["next_offset"]}
         return Outcome(
             key="wait_for_message.found",
             result={"message": result, "timed_out": False, "cursor": cursor(found.seq)},
@@ -314,6 +322,7 @@ class Messages:
         top = messages.last_seq(inbox.no)
         rows = await self._core.database.all(
             sql.messages_find,
+            slow=True,
             inbox_no=inbox.no,
             before=min(read_cursor(request.cursor), top) if request.cursor else top,
             after=messages.first_seq(inbox.no),

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
 from daimon_mcp.domain.changes import AccountChanged, Change
 from daimon_mcp.domain.clock import HOUR, MINUTE, SECOND, iso, iso_or_none
 from daimon_mcp.domain.ids import canonical_id, new_id
@@ -439,10 +439,8 @@ class Upgrades:
         return await self._core.database.write(run)
 
     async def set_tier(self, account_id: str, tier: Tier) -> None:
-        """The operator's own change of a tier, without a request. Raises APPROVAL_NOT_FOUND for an unknown account."""
-        account = await accounts.account_by_id(self._core.database, account_id)
-        if account is None:
-            raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+        """The operator's own change of a tier, without a request. Raises ACCOUNT_NOT_FOUND."""
+        account = await self._account(account_id)
         now = self._core.clock.now()
 
         def run(tx: Transaction) -> None:
@@ -455,6 +453,25 @@ class Upgrades:
             tx.announce(AccountChanged(account.no, account.id))
 
         await self._core.database.write(run)
+
+    async def set_status(self, account_id: str, status: AccountStatus) -> None:
+        """Suspend an account, or let it act again: suspended, its keys stop working and nothing of it leaves.
+
+        Raises ACCOUNT_NOT_FOUND.
+        """
+        account = await self._account(account_id)
+
+        def run(tx: Transaction) -> None:
+            tx.run(sql.account_set_status, account_no=account.no, status=str(status))
+            tx.announce(AccountChanged(account.no, account.id))
+
+        await self._core.database.write(run)
+
+    async def _account(self, account_id: str) -> Account:
+        account = await accounts.account_by_id(self._core.database, account_id)
+        if account is None:
+            raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
+        return account
 
     async def open_count(self) -> int:
         """How many questions wait for the operator."""

@@ -197,7 +197,7 @@ class Database:
         self._thread.start()
         try:
             await ready
-            for _ in range(_READERS):
+            for _ in range(_READERS + 1):
                 self._readers.append(await self._reader())
         except BaseException:
             with anyio.CancelScope(shield=True):
@@ -230,13 +230,16 @@ class Database:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def all(self, statement: Statement, **values: Any) -> list[Row]:
-        """All rows, as of the last commit. Raises Refused(STORE_UNAVAILABLE) when the disk fails, or after `close`."""
+    async def all(self, statement: Statement, *, slow: bool = False, **values: Any) -> list[Row]:
+        """All rows, as of the last commit. `slow` ones have a reader of their own, so that nobody queues behind them.
+
+        Raises Refused(STORE_UNAVAILABLE) when the disk fails, or after `close`."""
         if self._closing:
             raise _closed()
-        self._turn = (self._turn + 1) % len(self._readers)
+        self._turn = (self._turn + 1) % _READERS
+        reader = self._readers[_READERS if slow else self._turn]
         try:
-            return await self._readers[self._turn].execute_fetchall(statement.sqlite, values)  # type: ignore[return-value]
+            return await reader.execute_fetchall(statement.sqlite, values)  # type: ignore[return-value]
         except sqlite3.Error as error:
             if not is_unavailable(error):
                 raise

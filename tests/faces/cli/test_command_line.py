@@ -130,6 +130,7 @@ def test_a_misspelt_option_is_named_with_the_right_one(tmp_path: Path) -> None:
 def test_doctor_finds_a_used_port_and_a_dead_relay(tmp_path: Path) -> None:
     import socket
 
+    daimon(tmp_path, "operator", "passcode")
     assert "the store is consistent" in daimon(tmp_path, "doctor").stdout
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -143,6 +144,35 @@ def test_doctor_finds_a_used_port_and_a_dead_relay(tmp_path: Path) -> None:
         DAIMON_RELAY__SECURITY="none",
     ).stdout  # fmt: skip
     assert "BAD  relay 127.0.0.1" in said
+
+
+def test_doctor_makes_nothing(tmp_path: Path) -> None:
+    said = daimon(tmp_path / "typo", "doctor").stdout
+    assert "the first start makes it" in said
+    assert not (tmp_path / "typo").exists()
+
+
+def test_doctor_and_stop_with_a_server_whose_config_is_old(tmp_path: Path) -> None:
+    assert "No server is running" in daimon(tmp_path, "stop").stdout
+    with serving(tmp_path):
+        assert "a server is running" in daimon(tmp_path, "doctor").stdout
+        (tmp_path / "config.toml").write_text('[log]\nlevel = "warning"\n')
+        assert "before config.toml was last changed" in daimon(tmp_path, "doctor", status=1).stdout
+        second = daimon(tmp_path, "serve", status=1).stderr
+        assert "or choose another folder with --data-dir" in second
+        assert "Stopped (process" in daimon(tmp_path, "stop").stdout
+        assert "no server is running" in daimon(tmp_path, "doctor").stdout
+
+
+def test_the_operator_suspends_and_resumes(tmp_path: Path) -> None:
+    key = daimon(tmp_path, "keys", "create").stdout.strip()
+    account = re.findall(r"acc_\w+", daimon(tmp_path, "operator", "accounts").stdout)[0]
+    assert "is suspended" in daimon(tmp_path, "operator", "suspend", account).stdout
+    assert "suspended" in daimon(tmp_path, "operator", "accounts").stdout
+    assert "is active" in daimon(tmp_path, "operator", "resume", account).stdout
+    assert "There is no such account" in daimon(tmp_path, "operator", "suspend", "acc_none", status=1).stderr
+    assert "the tiers are free, starter" in daimon(tmp_path, "operator", "tier", account, "gold", status=1).stderr
+    assert key.startswith("dm_")
 
 
 def test_serve_on_a_used_port_says_which_option_to_set(tmp_path: Path) -> None:

@@ -108,6 +108,15 @@ def _first(error: BaseException) -> BaseException:
 
 
 @app.command()
+def stop(data_dir: DataDir = None, config: Config = None) -> None:
+    """Stop the server of a data folder; the next client starts it again, with the configuration as it is then."""
+    from daimon_mcp.runner import stop_owner
+
+    pid = stop_owner(settings_of(data_dir, config).data_dir)
+    say(f"Stopped (process {pid})." if pid else "No server is running.")
+
+
+@app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data folder afterwards.")] = False,
 ) -> None:
@@ -231,6 +240,20 @@ def tier(account: str, tier: str, data_dir: DataDir = None, config: Config = Non
     """Put an account on a tier (free, starter, pro, enterprise) without a request."""
     changed = _ask(data_dir, config, "operator.tier", account=account, tier=tier)
     say(f"Account {changed['account']} is on {changed['tier']}.")
+
+
+@operator.command()
+def suspend(account: str, data_dir: DataDir = None, config: Config = None) -> None:
+    """Suspend an account: its keys stop working, and nothing of it leaves."""
+    _ask(data_dir, config, "operator.status", account=account, status="suspended")
+    say(f"Account {account} is suspended.")
+
+
+@operator.command()
+def resume(account: str, data_dir: DataDir = None, config: Config = None) -> None:
+    """Let a suspended account act again."""
+    _ask(data_dir, config, "operator.status", account=account, status="active")
+    say(f"Account {account} is active.")
 
 
 @keys.command("list")

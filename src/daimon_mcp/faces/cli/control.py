@@ -11,12 +11,12 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.refusals import RefusalCode, Refused
-from daimon_mcp.domain.tiers import parse_tier
+from daimon_mcp.domain.tiers import Tier, parse_tier
 from daimon_mcp.operations import Operations, access
-from daimon_mcp.store import accounts
+from daimon_mcp.store import accounts, approvals
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.approvals import StoredApproval
 from daimon_mcp.store.consistency import findings
@@ -30,6 +30,8 @@ _COMMANDS = {
     "revoke_key": "daimon-mcp keys revoke",
     "list_inboxes": "daimon-mcp operator accounts",
     "get_account": "daimon-mcp operator accounts",
+    "list_accounts": "daimon-mcp operator accounts",
+    "list_approvals": "daimon-mcp operator list",
 }
 
 
@@ -64,7 +66,7 @@ async def _actor(operations: Operations, params: Params) -> Actor:
         return await operations.accounts.local_actor()
     account = await accounts.account_by_id(operations.core.database, str(params["account"]))
     if account is None:
-        raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+        raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
     return Actor(account.no, account.id)
 
 
@@ -73,6 +75,9 @@ async def _list(operations: Operations, params: Params) -> Any:
 
 
 async def _decide(operations: Operations, params: Params) -> Any:
+    known = await approvals.by_id(operations.core.database, str(params["id"]))
+    if known is not None and known.state in ("approved", "declined"):
+        raise Refused(RefusalCode.LINK_NOT_VALID, reason="DECIDED", facts={"state": known.state})
     decided = await operations.upgrades.decide(
         str(params["id"]), approve=bool(params["approve"]), comment=str(params.get("comment", "")), by="cli"
     )
@@ -103,9 +108,18 @@ async def _accounts(operations: Operations, params: Params) -> Any:
 
 
 async def _tier(operations: Operations, params: Params) -> Any:
-    tier = parse_tier(str(params["tier"]))
+    try:
+        tier = parse_tier(str(params["tier"]))
+    except ValueError:
+        raise ValueError(f"the tiers are {', '.join(Tier)}") from None
     await operations.upgrades.set_tier(str(params["account"]), tier)
     return {"account": params["account"], "tier": str(tier)}
+
+
+async def _status(operations: Operations, params: Params) -> Any:
+    status = AccountStatus(str(params["status"]))
+    await operations.upgrades.set_status(str(params["account"]), status)
+    return {"account": params["account"], "status": str(status)}
 
 
 async def _keys_list(operations: Operations, params: Params) -> Any:
@@ -138,6 +152,8 @@ async def _check(operations: Operations, params: Params) -> Any:
         "open_requests": await operations.upgrades.open_count(),
         "passcode_set": await operations.credentials.has_passcode(),
         "public_url": operations.core.public_url,
+        "notes": operations.core.notes,
+        "started_at": operations.core.started_at,
     }
 
 
@@ -147,6 +163,7 @@ METHODS: Mapping[str, Callable[[Operations, Params], Awaitable[Any]]] = {
     "operator.passcode": _passcode,
     "operator.accounts": _accounts,
     "operator.tier": _tier,
+    "operator.status": _status,
     "keys.list": _keys_list,
     "keys.create": _keys_create,
     "keys.revoke": _keys_revoke,

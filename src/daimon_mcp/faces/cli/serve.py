@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
+from daimon_mcp import paths
 from daimon_mcp.app import App
 from daimon_mcp.runner import run_serve
 from daimon_mcp.settings import Settings
@@ -64,25 +67,38 @@ async def _ready(running: App) -> None:
     if passcode or key:
         _say()
     _say("Connect a client:")
-    for line in connect_help(base, key):
+    for line in connect_help(base, key, _unusual(running.settings.data_dir)):
         _say(f"  {line}")
     _say()
     _say("Approve what agents ask: open the link they show you, or run: daimon-mcp operator list")
-    for note in running.bound.notes:
+    for note in running.operations.core.notes:
         _say(f"Note: {note}")
 
 
-def connect_help(base: str, key: str | None) -> list[str]:
+def program() -> str:
+    """This program as others can start it: its full path, wherever it is installed."""
+    beside = Path(sys.executable).with_name("daimon-mcp")
+    return str(beside) if beside.exists() else shutil.which("daimon-mcp") or "daimon-mcp"
+
+
+def connect_help(base: str, key: str | None, data_dir: Path | None = None) -> list[str]:
     """How to connect each client, stdio first: it needs no key."""
-    command = shutil.which("daimon-mcp") or "daimon-mcp"
-    stdio: dict[str, Any] = {"mcpServers": {"daimon": {"command": command}}}
+    command = program()
+    arguments = [] if data_dir is None else ["--data-dir", str(data_dir)]
+    entry: dict[str, Any] = {"command": command, **({"args": arguments} if arguments else {})}
+    stdio: dict[str, Any] = {"mcpServers": {"daimon": entry}}
     shown = key or "<key from: daimon-mcp keys create>"
     return [
-        f"Claude Code      claude mcp add daimon -- {command}",
+        f"Claude Code      claude mcp add daimon -- {shlex.join([command, *arguments])}",
         f"Claude, Cursor   {json.dumps(stdio)}",
         f"VS Code          {json.dumps({'servers': {'daimon': {'type': 'stdio', 'command': command}}})}",
         f"over HTTP        {base}/mcp with the header: Authorization: Bearer {shown}",
     ]
+
+
+def _unusual(data_dir: Path) -> Path | None:
+    """The data folder, if a client has to be told of it."""
+    return None if str(data_dir) == paths.data_dir({"HOME": str(Path.home())}) else data_dir
 
 
 def run(settings: Settings) -> None:

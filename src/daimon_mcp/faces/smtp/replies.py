@@ -64,6 +64,7 @@ REFUSALS: Final[Mapping[RefusalCode, str]] = {
     RefusalCode.DRAFT_NOT_FOUND: "554 5.5.4 No such draft",
     RefusalCode.SCHEDULED_NOT_FOUND: "554 5.5.4 No such scheduled mail",
     RefusalCode.APPROVAL_NOT_FOUND: "554 5.5.4 No such approval",
+    RefusalCode.ACCOUNT_NOT_FOUND: "554 5.5.4 No such account",
     RefusalCode.KEY_NOT_FOUND: "554 5.5.4 No such key",
     RefusalCode.INBOX_ADDRESS_TAKEN: "554 5.5.4 Address is taken",
     RefusalCode.IDEMPOTENCY_CONFLICT: "554 5.5.4 Conflicts with an earlier request",
