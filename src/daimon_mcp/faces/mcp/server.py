@@ -70,7 +70,8 @@ class MailServer(MCPServer[Any]):
         )
         self._operations = operations
         self._specs = {tool.name: tool for tool in tools}
-        self._wire: list[WireTool] | None = None
+        # Made before the first client is answered, not while it waits for its first list.
+        self._wire = [spec.wire for spec in self._specs.values()]
         self._read_only = read_only
         self._most = operations.core.policy.max_result_tokens * bounds.BYTES_PER_TOKEN
         self._dialect = ToolDialect(self._specs)
@@ -83,8 +84,6 @@ class MailServer(MCPServer[Any]):
 
     async def list_tools(self) -> list[WireTool]:
         """The tools, always in the same order: what a host has cached stays true."""
-        if self._wire is None:
-            self._wire = [spec.wire for spec in self._specs.values()]
         return self._wire
 
     async def call_tool(
