@@ -44,7 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
     findings += _relay(settings)
     findings += [Finding(False, f"text: {problem}") for problem in Texts(settings.operator.prompts_dir).problems()]
     findings.append(Finding(True, f"SQLite {sqlite3.sqlite_version}"))
-    if exists and (settings.data_dir / "mail.db").exists():
+    if exists and (settings.data_dir / "master.key").exists():  # made with the store, at the first start
         findings += _store(settings, is_running=is_running)
     return findings
 

@@ -34,6 +34,7 @@ HELLO_LIMIT = 64 * 1024
 
 HELLO_SECONDS = 5.0
 FIRST_SESSION_SECONDS = 10.0
+ASK_AGAIN_SECONDS = 0.2
 CLOSE_SECONDS = 1.0
 BACKLOG = 128
 ACCEPT_AGAIN_SECONDS = 0.1
@@ -191,8 +192,8 @@ def read_hello(line: bytes, pid: int | None) -> Hello:
 class IdleWatch:
     """Counts sessions, and says when there has been none for `idle_seconds` and `may_leave` agrees.
 
-    `may_leave` is asked again every `idle_seconds` for as long as it says no. Whoever started the owner gets
-    FIRST_SESSION_SECONDS to arrive, however short `idle_seconds` is.
+    `may_leave` is asked again every `idle_seconds`, or ASK_AGAIN_SECONDS if that is more, for as long as it says no.
+    Whoever started the owner gets FIRST_SESSION_SECONDS to arrive, however short `idle_seconds` is.
     """
 
     def __init__(self, idle_seconds: float, may_leave: Callable[[], Awaitable[bool]]) -> None:
@@ -205,7 +206,7 @@ class IdleWatch:
     def began(self) -> None:
         """A connection was accepted."""
         self.sessions += 1
-        self._patience = max(self._idle_seconds, 0.05)  # with 0, asking again and again must not keep us busy
+        self._patience = self._idle_seconds
         self._tell()
 
     def ended(self) -> None:
@@ -224,8 +225,13 @@ class IdleWatch:
                 continue
             with anyio.move_on_after(self._patience):
                 await changed.wait()
-            if not changed.is_set() and await self._may_leave() and not self.sessions:
-                return
+            if changed.is_set():
+                continue
+            if await self._may_leave():
+                if not self.sessions:
+                    return
+            else:  # something keeps us here: ask again, but never without a pause
+                self._patience = max(self._idle_seconds, ASK_AGAIN_SECONDS)
 
     def _tell(self) -> None:
         if self._changed is not None:
