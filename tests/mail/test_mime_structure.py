@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from daimon_mcp.mail.address_headers import MAX_ADDRESSES
 from daimon_mcp.mail.structure import MAX_NESTING, MAX_PARTS, Part, analyse, envelope_facts, structure_facts
 
 Mail = Callable[[str], bytes]
@@ -81,6 +82,13 @@ def test_fields_of_a_part() -> None:
         "md5": "Q2hlY2s=",
         "children": [],
     }
+
+
+def test_an_envelope_names_no_more_than_so_many_however_they_are_spread_over_fields() -> None:
+    for name in ("From", "Sender", "Reply-To", "To", "Cc", "Bcc"):
+        field = f"{name}: ".encode() + b"a@x.org, " * 700 + b"\r\n"
+        facts = envelope_facts(analyse(field * 3 + b"\r\n").headers)
+        assert len(facts[name.lower().replace("-", "_")]) == MAX_ADDRESSES
 
 
 def test_envelope_keeps_raw_words_and_fills_in_the_sender() -> None:
@@ -159,6 +167,18 @@ _LINES = st.sampled_from(
 
 
 @given(st.lists(_LINES, max_size=60), st.sampled_from([b"\n", b"\r\n"]))
+@example(
+    # The inner header has no blank line: it holds the line end before the outer boundary.
+    [
+        b"Content-Type: multipart/mixed; boundary=a",
+        b"",
+        b"--a",
+        b"Content-Type: multipart/mixed; boundary=b",
+        b"--b",
+        b"--a",
+    ],
+    b"\n",
+)
 @settings(deadline=None)
 def test_ranges_nest_whatever_the_lines(lines: list[bytes], line_end: bytes) -> None:
     content = line_end.join(lines)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daimon_mcp.mail.address_headers import MAX_ADDRESSES
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.parse import MAX_HTML, MAX_TEXT, ParsedMessage, extract_attachment, parse, parse_headers
 from daimon_mcp.mail.transfer import decode_transfer, decode_uuencode
@@ -359,3 +360,19 @@ def test_ranges_decode_to_the_attachment(corpus: dict[str, bytes]) -> None:
             assert any(decode_transfer(raw, encoding)[0] == octets for encoding in encodings)
             seen += 1
     assert seen >= 10
+
+
+@pytest.mark.parametrize("name", ["To", "Cc", "Reply-To"])
+def test_a_field_names_no_more_than_so_many_however_it_is_spread(name: str) -> None:
+    field = f"{name}: ".encode() + b"a@x.example, " * 700 + b"\r\n"
+    for content in (field * 3, f"{name}: ".encode() + b"a@x.example, " * 3000 + b"\r\n"):
+        message = parse(content + b"\r\nbody")
+        people = {"To": message.to, "Cc": message.cc, "Reply-To": message.reply_to}[name]
+        assert len(people) == MAX_ADDRESSES
+        assert message.warnings == ("too many addresses",)
+
+
+def test_as_many_as_are_kept_are_no_cause_for_a_warning() -> None:
+    message = parse(b"To: " + b"a@x.example, " * MAX_ADDRESSES + b"\r\nCc: b@x.example\r\n\r\nbody")
+    assert len(message.to) == MAX_ADDRESSES
+    assert message.warnings == ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from daimon_mcp.domain.envelopes import Peer
-from daimon_mcp.mail.trace import canonical_crlf, hop_count, prepend_trace, received_header
+from daimon_mcp.mail.trace import HEADER_BYTES, canonical_crlf, hop_count, prepend_trace, received_header
 
 PEER = Peer("192.0.2.7", "mx.far.example", tls=True)
 NOW = 1_795_251_600_123_456
@@ -79,6 +79,21 @@ def test_a_body_without_headers_stays_a_body() -> None:
 def test_hops_are_counted_in_the_header_only() -> None:
     assert hop_count(b"Received: 1\r\nreceived: 2\r\n fold\r\nX-Received: 3\r\n\r\nReceived: 4\r\n") == 2
     assert hop_count(b"") == 0
+
+
+def test_only_the_beginning_of_an_endless_header_is_looked_at() -> None:
+    filler = b"X-Filler: " + b"x" * 990 + b"\r\n"
+    hop = b"Received: hop\r\n"
+    content = hop * 3 + filler * (HEADER_BYTES // len(filler) + 1) + hop * 5 + b"Return-Path: <far@down>\r\n\r\nbody"
+    assert hop_count(content) == 3
+    traced = prepend_trace(b"return-path: <z@z>\r\n" + content, received=b"", return_path="")
+    assert traced == b"Return-Path: <>\r\n" + content
+
+
+def test_a_field_that_runs_past_the_beginning_is_not_taken_apart() -> None:
+    content = b"Return-Path: <a@z>\r\nReturn-Path: <b@z>" + b"\r\n fold" * HEADER_BYTES + b"\r\n\r\nbody"
+    traced = prepend_trace(content, received=b"", return_path="")
+    assert traced == b"Return-Path: <>\r\n" + content.removeprefix(b"Return-Path: <a@z>\r\n")
 
 
 def test_canonical_line_ends() -> None:

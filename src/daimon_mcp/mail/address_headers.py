@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from daimon_mcp.mail.addresses import Address, is_local_part, normalise
-from daimon_mcp.mail.headers import decode_words, raw_text
+from daimon_mcp.mail.headers import MAX_VALUE, decode_words, raw_text
 from daimon_mcp.mail.sanitize import clean_line
 
 MAX_ADDRESSES = 1000
@@ -24,25 +25,46 @@ def scan_addresses(raw: bytes) -> list[RawAddress]:
 
     Lenient, linear, never raises; at most MAX_ADDRESSES. What has no `@` has the host "".
     """
-    return _Scanner(raw_text(raw)).run()
+    return _Scanner(raw_text(raw), MAX_ADDRESSES).run()
+
+
+def scan_address_fields(raws: Iterable[bytes]) -> tuple[list[RawAddress], bool]:
+    """All fields of one name as `scan_addresses` reads each, and whether there was more than is kept.
+
+    At most MAX_ADDRESSES of all of them together, and no more than MAX_VALUE octets are looked at.
+    """
+    found: list[RawAddress] = []
+    room = MAX_VALUE
+    for raw in raws:
+        if room <= 0:
+            return found, True
+        found += _Scanner(raw_text(raw[:room]), MAX_ADDRESSES + 1 - len(found)).run()
+        room -= len(raw)
+        if len(found) > MAX_ADDRESSES:
+            return found[:MAX_ADDRESSES], True
+    return found, room < 0
 
 
 class _Scanner:
-    """One pass over an address list."""
+    """One pass over an address list, which ends when `limit` addresses have been found."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, limit: int) -> None:
         self._text = text
+        self._limit = limit
         self._found: list[RawAddress] = []
         self._before: list[str] = []  # items outside <>, white space between them as " "
         self._angle: list[str] | None = None
         self._closed = False
         self._comment = ""
         self._in_group = False
+        # What these say could be read off the lists, but not at every mark: that would be quadratic.
+        self._at = False  # whether `_before` has an @ (not one in quotes)
+        self._routed = False  # whether `_angle` has a ":", the end of a route
 
     def run(self) -> list[RawAddress]:
         text, position = self._text, 0
         quotes = comments = True  # until one is found that never ends; then the character is skipped
-        while position < len(text) and len(self._found) < MAX_ADDRESSES:
+        while position < len(text) and len(self._found) < self._limit:
             match = _TOKEN.match(text, position)
             if match is None:
                 position += 1
@@ -68,7 +90,7 @@ class _Scanner:
             elif special:
                 self._special(special)
         self._flush()
-        if self._in_group and len(self._found) < MAX_ADDRESSES:
+        if self._in_group and len(self._found) < self._limit:
             self._found.append([None, None, None, None])
         return self._found
 
@@ -99,11 +121,13 @@ class _Scanner:
         elif character == ">":
             self._closed = self._angle is not None
         elif inside and (character in "@:" or self._in_route()):
+            self._routed = self._routed or character == ":"
             self._add(character)
         elif character == "@":
+            self._at = True
             self._add("@")
         elif character == ":":
-            if "@" not in self._before and self._angle is None and not self._in_group:
+            if not self._at and self._angle is None and not self._in_group:
                 self._found.append([None, None, self._phrase(self._before), None])
                 self._in_group = True
                 self._before = []
@@ -117,7 +141,7 @@ class _Scanner:
 
     def _in_route(self) -> bool:
         """Inside `<@a,@b:`, where a comma separates hosts and not addresses."""
-        return bool(self._angle) and self._angle[0] == "@" and ":" not in self._angle
+        return bool(self._angle) and self._angle[0] == "@" and not self._routed
 
     @staticmethod
     def _phrase(items: list[str]) -> str:
@@ -126,7 +150,8 @@ class _Scanner:
     def _flush(self) -> None:
         before, angle, comment = self._before, self._angle, self._comment
         self._before, self._angle, self._comment, self._closed = [], None, "", False
-        if len(self._found) >= MAX_ADDRESSES:
+        self._at = self._routed = False
+        if len(self._found) >= self._limit:
             return
         if angle is not None:
             route = None
@@ -152,15 +177,26 @@ class _Scanner:
 
 
 def read_addresses(raw: bytes | None) -> tuple[Address, ...]:
-    """The mailboxes of a header value, names decoded, groups flattened. Never raises.
+    """The mailboxes of a header value, names decoded, groups flattened, at most MAX_ADDRESSES. Never raises.
 
     `email` is cleaned of controls and spaces; a local part that needs quotes gets them. Without a host it is the bare
     word.
     """
-    if raw is None:
-        return ()
+    return _mailboxes(scan_addresses(raw)) if raw is not None else ()
+
+
+def read_address_fields(raws: Iterable[bytes]) -> tuple[tuple[Address, ...], bool]:
+    """The mailboxes of all fields of one name, as `read_addresses` gives them, and whether some were left off.
+
+    The limits are those of `scan_address_fields`.
+    """
+    found, cut = scan_address_fields(raws)
+    return _mailboxes(found), cut
+
+
+def _mailboxes(scanned: list[RawAddress]) -> tuple[Address, ...]:
     found: list[Address] = []
-    for name, _, mailbox, host in scan_addresses(raw):
+    for name, _, mailbox, host in scanned:
         if host is None or not mailbox:
             continue
         local = clean_line(mailbox)

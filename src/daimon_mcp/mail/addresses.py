@@ -18,11 +18,13 @@ _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Za-
 # RFC 6761 and RFC 6762 names: used on one machine and in tests, and there they work.
 _LOCAL_NAMES = frozenset({"localhost", "test", "example", "local"})
 _FIELD = len("Reply-To: ")  # the longest that may stand before the first name
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_QUOTES_INPUT = re.compile(r"[:(].*", re.DOTALL)  # the validator repeats input behind these two and nowhere else
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 class BadAddress(ValueError):
-    """An address that cannot be used; the message names it and says why."""
+    """An address that cannot be used; the message says why, and which one of several, and repeats nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def header_email(email: str) -> str:
     local, at, domain = normalise(email).rpartition("@")
     plausible = at and len(local) <= 320 and len(domain) <= 253 and clean_text(local) == local
     if not plausible or not is_local_part(local) or not _DOMAIN.match(domain):
-        raise BadAddress(f"{shown(email)} is not an email address")
+        raise BadAddress("the address is not an email address")
     return f"{local}@{domain}"
 
 
@@ -90,12 +92,20 @@ def same_mailbox(a: str, b: str) -> bool:
 def parse_address_list(text: str) -> list[Address]:
     """Addresses as a user writes them: `Ann <a@x.org>, b@y.org`; empty items between commas are skipped.
 
-    Raises BadAddress naming the first item that is no address, and why. No DNS is asked.
+    Raises BadAddress for the first item that is no address, with its place among them. No DNS is asked.
     """
     for character in text:
         if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} and character != "\t":
-            raise BadAddress(f"{shown(text)} has a control character or line end in it")
-    return [_one(item.strip()) for item in _split(text) if item.strip()]
+            raise BadAddress("the text has a control character or line end in it")
+    items = [item.strip() for item in _split(text) if item.strip()]
+    return [_one(item, _which(number, len(items))) for number, item in enumerate(items)]
+
+
+def _which(number: int, of: int) -> str:
+    """What to call the address with that number, from 0."""
+    if of == 1:
+        return "the address"
+    return f"the {_ORDINALS[number]} address" if number < len(_ORDINALS) else f"address {number + 1}"
 
 
 def _split(text: str) -> list[str]:
@@ -118,27 +128,27 @@ def _split(text: str) -> list[str]:
             continue
         current.append(character)
     if quoted:
-        raise BadAddress(f"{shown(text)} has a quote that is not closed")
+        raise BadAddress("the text has a quote that is not closed")
     items.append("".join(current))
     return items
 
 
-def _one(item: str) -> Address:
+def _one(item: str, which: str) -> Address:
     name, email = "", item
     if "<" in item or ">" in item:
         name, opening, rest = item.rpartition("<")
         name = name.strip()
         if not opening or not rest.endswith(">") or ">" in rest[:-1]:
-            raise BadAddress(f"{shown(item)} does not look like Name <name@domain>")
+            raise BadAddress(f"{which} does not look like Name <name@domain>")
         email = rest[:-1].strip()
         if name.startswith('"') and name.endswith('"') and len(name) > 1:
             name = _ESCAPE.sub(r"\1", name[1:-1])
         elif "<" in name or ">" in name or '"' in name:
-            raise BadAddress(f"{shown(item)} does not look like Name <name@domain>")
+            raise BadAddress(f"{which} does not look like Name <name@domain>")
     local, at, domain = email.rpartition("@")
     if not at or not local or not domain:
         missing = "local part" if at and domain else "domain"
-        raise BadAddress(f"{shown(item)} is not an email address: it has no {missing}")
+        raise BadAddress(f"{which} has no {missing}")
     # The validator refuses the names of one machine and of tests, whose mail we do carry: it sees them as under a
     # public name, which leaves every other rule in force.
     last_label = domain.lower().rpartition(".")[2]
@@ -155,6 +165,7 @@ def _one(item: str) -> Address:
             test_environment=True,
         )
     except EmailNotValidError as error:
-        raise BadAddress(f"{shown(item)} is not an email address: {clean_line(str(error))}") from None
+        reason = _QUOTES_INPUT.sub("", str(error)).strip(" .")
+        raise BadAddress(f"{which} is not an email address: {reason}") from None
     host = valid.ascii_domain or valid.domain
     return Address(normalise(f"{valid.local_part}@{host.removesuffix(suffix)}"), clean_line(name))

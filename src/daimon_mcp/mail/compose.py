@@ -49,6 +49,15 @@ _OURS = frozenset(
     | {"mime-version", "received", "received-spf", "return-path", "dkim-signature", "authentication-results"}
 )
 _OUR_PREFIXES = ("content-", "resent-", "arc-")
+# Some servers and clients deliver, report or answer to whom these name, past our checks of who may be written to.
+_RECIPIENTS = frozenset(
+    {"apparently-to", "envelope-to", "delivered-to", "errors-to", "return-receipt-to", "disposition-notification-to"}
+)
+# Relays obey these: other recipients, another time, another account.
+_ORDERS = (
+    *("x-smtpapi", "x-mc-", "x-msys-", "x-mailgun-", "x-ses-", "x-pm-", "x-mj-"),
+    *("x-envelope-", "x-sparkpost-", "x-postmark-"),
+)
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -76,12 +85,17 @@ class Outgoing:
 
 
 def check_header(name: str, value: str) -> None:
-    """Raise BadHeader for a name that is none or belongs to the server, and for a value that could end its line."""
+    """Raise BadHeader for a name that may not be set and for a value that could end its line.
+
+    Not to be set are what is no name, what belongs to the server, what names recipients, and what a relay obeys.
+    """
     if not _NAME.match(name):
         raise BadHeader(f"{shown(name)} is not a header name")
     lowered = name.lower()
     if lowered in _OURS or lowered.startswith(_OUR_PREFIXES):
         raise BadHeader(f"{name} is set by the server")
+    if lowered in _RECIPIENTS or lowered.startswith(_ORDERS):
+        raise BadHeader(f"{name} can change who gets the mail or how it is sent")
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value):
         raise BadHeader(f"{name} has a control character or line end in its value")
     if len(value) > MAX_HEADER_VALUE:

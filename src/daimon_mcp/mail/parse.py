@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from daimon_mcp.mail.address_headers import read_addresses
+from daimon_mcp.mail.address_headers import read_address_fields
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.charsets import decode_text
 from daimon_mcp.mail.filenames import safe_filename
@@ -56,9 +56,10 @@ class ParsedAttachment:
 class ParsedMessage:
     """What a message says. Times are epoch µs; ids have their angle brackets; all text is clean (sanitize.py).
 
-    `text` is at most MAX_TEXT characters, `html` the decoded and unsafe HTML, at most MAX_HTML. `header_length` counts
-    octets up to and including the blank line. `envelope` and `structure` are the facts of structure.py. `links` are
-    `{"url", "text", "is_cta"}`. `est_tokens` estimates `text` at four characters a token.
+    `reply_to`, `to` and `cc` are at most MAX_ADDRESSES long each. `text` is at most MAX_TEXT characters, `html` the
+    decoded and unsafe HTML, at most MAX_HTML. `header_length` counts octets up to and including the blank line.
+    `envelope` and `structure` are the facts of structure.py. `links` are `{"url", "text", "is_cta"}`. `est_tokens`
+    estimates `text` at four characters a token.
     """
 
     message_id: str | None
@@ -121,7 +122,11 @@ def parse(content: bytes) -> ParsedMessage:
     by_name: dict[str, str] = {}
     for name, value in decoded:
         by_name.setdefault(name.lower(), value)
-    from_ = _addresses(headers, "from")
+    from_ = _addresses(reading, headers, "from")
+    sender = _addresses(reading, headers, "sender")
+    reply_to = _addresses(reading, headers, "reply-to")
+    to = _addresses(reading, headers, "to")
+    cc = _addresses(reading, headers, "cc")
     in_reply_to = message_ids(first(headers, "in-reply-to"))
     references = message_ids(first(headers, "references"))
     subject = by_name.get("subject", "")
@@ -136,10 +141,10 @@ def parse(content: bytes) -> ParsedMessage:
         references=references,
         subject=subject,
         from_=from_[0] if from_ else None,
-        sender=next(iter(_addresses(headers, "sender")), None),
-        reply_to=_addresses(headers, "reply-to"),
-        to=_addresses(headers, "to"),
-        cc=_addresses(headers, "cc"),
+        sender=sender[0] if sender else None,
+        reply_to=reply_to,
+        to=to,
+        cc=cc,
         date=date,
         text=text,
         html=html_body,
@@ -191,12 +196,11 @@ def extract_attachment(content: bytes, part: str) -> bytes:
     raise KeyError(part)
 
 
-def _addresses(headers: Sequence[Header], name: str) -> tuple[Address, ...]:
-    found: list[Address] = []
-    for header in headers:
-        if header.name.lower() == name:
-            found.extend(read_addresses(header.raw))
-    return tuple(found)
+def _addresses(reading: _Reading, headers: Sequence[Header], name: str) -> tuple[Address, ...]:
+    found, cut = read_address_fields(header.raw for header in headers if header.name.lower() == name)
+    if cut:
+        reading.warn("too many addresses")
+    return found
 
 
 def _bodies(reading: _Reading, part: Part, *, inside: str) -> Iterator[_Body]:

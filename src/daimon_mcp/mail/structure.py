@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from daimon_mcp.mail.address_headers import RawAddress, scan_addresses
+from daimon_mcp.mail.address_headers import RawAddress, scan_address_fields
 from daimon_mcp.mail.headers import Header, decode_header, first, parse_parameters, raw_text, scan_headers
 
 MAX_PARTS = 10_000
@@ -198,11 +198,16 @@ class _Builder:
                 del self._boundaries[boundary]
 
     def _close(self, index: int, end: int) -> None:
-        """The parts from `index` on end at `end`, or where their body starts if that is later (no body at all)."""
+        """The parts from `index` on end at `end`.
+
+        Or where their body starts if that is later: a header without a blank line holds the line end before the
+        boundary, and so do all parts around it.
+        """
+        last = end
         while len(self._open) > index:
             self._forget(len(self._open) - 1)
             node = self._open.pop()
-            node.end = max(node.body_start, end)
+            node.end = last = max(node.body_start, last)
 
 
 def _new_node(start: int, headers: list[Header], body: int, *, digest: bool) -> _Node:
@@ -280,13 +285,14 @@ def _value(headers: Iterable[Header], name: str) -> str | None:
 def envelope_facts(headers: Iterable[Header]) -> dict[str, Any]:
     """ENVELOPE as JSON: raw, unfolded values (encoded words left alone), None where the field is missing.
 
-    Keys: date, subject, from, sender, reply_to, to, cc, bcc (lists of [name, route, mailbox, host]), in_reply_to,
-    message_id. `sender` and `reply_to` are `from` when missing or empty, as RFC 3501 §7.4.2 says.
+    Keys: date, subject, from, sender, reply_to, to, cc, bcc (lists of [name, route, mailbox, host], each at most
+    MAX_ADDRESSES long), in_reply_to, message_id. `sender` and `reply_to` are `from` when missing or
+    empty, as RFC 3501 §7.4.2 says.
     """
     fields = list(headers)
 
     def addresses(name: str) -> list[RawAddress]:
-        return scan_addresses(b", ".join(f.raw for f in fields if f.name.lower() == name))
+        return scan_address_fields(f.raw for f in fields if f.name.lower() == name)[0]
 
     author = addresses("from")
     return {

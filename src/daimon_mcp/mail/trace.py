@@ -12,6 +12,8 @@ from daimon_mcp.mail.addresses import BadAddress, header_email
 from daimon_mcp.mail.encode import fold
 from daimon_mcp.mail.headers import scan_headers
 
+HEADER_BYTES = 262_144  # of a message are searched for fields; a hop adds its own at the top, so this is many hops
+
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _NOT_HOST = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 _NOT_ID = re.compile(r"[^A-Za-z0-9._-]")
@@ -63,7 +65,8 @@ def prepend_trace(content: bytes, *, received: bytes, return_path: str) -> bytes
     """`content` under Return-Path and `received`; Return-Path fields it came with are removed (RFC 5321 §4.4).
 
     `return_path` is the reverse-path, "" for the null sender; one that no header can hold becomes `<>`. The separator
-    line of an mbox goes too; content without any header gets the blank line that makes it a body.
+    line of an mbox goes too; content without any header gets the blank line that makes it a body. A Return-Path that
+    does not end within the first HEADER_BYTES stays where it is.
     """
     path = ""
     if return_path:
@@ -73,9 +76,11 @@ def prepend_trace(content: bytes, *, received: bytes, return_path: str) -> bytes
             path = ""
     kept: list[bytes] = []
     position = content.find(b"\n") + 1 if content.startswith(b"From ") else 0
-    headers = scan_headers(content, 0)[0]
+    top = content[: position + HEADER_BYTES]
+    headers = scan_headers(top, 0)[0]
     for header in headers:
-        if header.name.lower() == "return-path":
+        # A field that reaches the end of what was searched may go on behind it.
+        if header.name.lower() == "return-path" and (header.end < len(top) or len(top) == len(content)):
             kept.append(content[position : header.start])
             position = header.end
     rest = b"".join([*kept, content[position:]]) if kept or position else content
@@ -84,8 +89,9 @@ def prepend_trace(content: bytes, *, received: bytes, return_path: str) -> bytes
 
 
 def hop_count(content: bytes) -> int:
-    """How many Received fields a message has (RFC 5321 §6.3)."""
-    return sum(1 for header in scan_headers(content, 0)[0] if header.name.lower() == "received")
+    """How many Received fields the first HEADER_BYTES of a message have (RFC 5321 §6.3)."""
+    headers = scan_headers(content[:HEADER_BYTES], 0)[0]
+    return sum(1 for header in headers if header.name.lower() == "received")
 
 
 def canonical_crlf(content: bytes) -> bytes:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import TypeVar
 
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.compose import base_subject
@@ -10,7 +14,10 @@ from daimon_mcp.mail.parse import ParsedMessage, parse
 from daimon_mcp.operations.core import Core
 from daimon_mcp.store.messages import Content, NewAttachment, Person
 
-_INLINE_BYTES = 8192  # parsing this much takes about as long as handing it to a thread
+_T = TypeVar("_T")
+
+_INLINE_BYTES = 2048  # reading this much takes no longer than handing it to a thread, whatever it holds
+_PARSERS = 2  # threads: strangers choose how long a parse takes, and must not choose how long all else waits
 
 
 def person(address: Address | None) -> Person:
@@ -18,9 +25,25 @@ def person(address: Address | None) -> Person:
     return {"email": address.email, "name": address.name} if address else {"email": "", "name": ""}
 
 
+@cache
+def _parsers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_PARSERS, thread_name_prefix="parser")
+
+
+async def on_parser(work: Callable[[], _T], octets: int) -> _T:
+    """What `work` returns or raises; it reads `octets` of a stranger's mail and touches nothing shared.
+
+    Short mail is read at once. All else goes to the threads of parsing alone, so that slow mail holds up no other
+    work on threads. When cancelled the thread still finishes, and its result is dropped.
+    """
+    if octets <= _INLINE_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_parsers(), work)
+
+
 async def parsed(content: bytes) -> ParsedMessage:
     """`mail.parse`, off the event loop unless it is short."""
-    return parse(content) if len(content) <= _INLINE_BYTES else await asyncio.to_thread(parse, content)
+    return await on_parser(partial(parse, content), len(content))
 
 
 async def understand(core: Core, content: bytes) -> tuple[Content, ParsedMessage]:

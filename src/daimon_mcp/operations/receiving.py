@@ -10,7 +10,7 @@ from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.mail.trace import hop_count, prepend_trace, received_header
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.dispatch import destination, is_here, receive_copy
-from daimon_mcp.operations.reading import understand
+from daimon_mcp.operations.reading import on_parser, understand
 from daimon_mcp.store.database import Transaction
 
 
@@ -39,8 +39,6 @@ class Receiving:
         recipient is gone by now, STORE_UNAVAILABLE.
         """
         core = self._core
-        if hop_count(content) >= core.policy.max_hops:
-            raise Refused(RefusalCode.RECIPIENT_REFUSED, reason="MAIL_LOOP")
         now = core.clock.now()
         received = received_header(
             by=core.policy.hostname,
@@ -49,7 +47,16 @@ class Receiving:
             now=now,
             id=peer.cid,
         )
-        traced = prepend_trace(content, received=received, return_path=envelope.mail_from)
+
+        def trace() -> bytes | None:
+            """The message with its trace fields; None if it has been around too often."""
+            if hop_count(content) >= core.policy.max_hops:
+                return None
+            return prepend_trace(content, received=received, return_path=envelope.mail_from)
+
+        traced = await on_parser(trace, len(content))
+        if traced is None:
+            raise Refused(RefusalCode.RECIPIENT_REFUSED, reason="MAIL_LOOP")
         understood, _ = await understand(core, traced)
 
         def run(tx: Transaction) -> list[str]:

@@ -15,6 +15,7 @@ from daimon_mcp.faces.smtp.listener import LINE_FLOOD, ROOM
 
 MIB = 2**20
 TIMED_OUT = "421 4.4.2 Timed out"
+TOO_MUCH = "452 4.3.1 Too much mail at once, try again later"
 
 
 async def flood(inbound: Inbound, start: list[str], chunk: bytes, size: int) -> tuple[int, bytes]:
@@ -188,3 +189,76 @@ async def test_a_peer_that_reads_nothing_is_let_go() -> None:
     async with serving(limits) as inbound, await anyio.connect_tcp(inbound.host, inbound.port) as stream:
         with anyio.fail_after(3), pytest.raises(anyio.BrokenResourceError):
             await ask_for_ever(stream)
+
+
+async def _held_by_the_core(inbound: Inbound, client: Client, octets: int) -> None:
+    """Send a message of `octets` and wait until the core has it."""
+    inbound.core.entered = anyio.Event()
+    await client.to_content()
+    await client.send(_content(octets) + b".\r\n")
+    with anyio.fail_after(5):
+        await inbound.core.entered.wait()
+
+
+def _content(octets: int) -> bytes:
+    return b"x" * (octets - 2) + b"\r\n"
+
+
+async def _until_data_is_welcome(client: Client) -> None:
+    """Ask again and again: what a peer that left had is given back when its session has found out."""
+    with anyio.fail_after(5):
+        while not (reply := await client.say("DATA")).startswith("354 "):
+            assert reply == TOO_MUCH
+
+
+async def test_mail_that_would_take_too_much_memory_at_once_is_put_off() -> None:
+    limits = InboundLimits(max_message_bytes=130_000, max_buffered_bytes=200_000)
+    async with serving(limits) as inbound, client_of(inbound) as first, client_of(inbound) as second:
+        inbound.core.gate = anyio.Event()
+        async with client_of(inbound) as early, client_of(inbound) as late:
+            await early.to_content()
+            await _held_by_the_core(inbound, first, 130_000)
+            # Begun while there was room; what goes on arriving finds none, and is read to its end but not kept.
+            await early.send(_content(120_000) + b".\r\n")
+            assert await early.reply() == TOO_MUCH
+            await _held_by_the_core(inbound, second, 10_000)
+            assert await late.say("EHLO c.example", "MAIL FROM:<>", "RCPT TO:<ada@mx.example>") == "250 2.1.5 Ok"
+            assert await late.say("DATA") == TOO_MUCH
+            inbound.core.gate.set()
+            assert (await first.reply()).startswith("250 2.0.0 ")
+            assert (await second.reply()).startswith("250 2.0.0 ")
+            # What was refused can be sent now, in the same sessions.
+            assert (await late.say("DATA")).startswith("354 ")
+            await late.send(_content(9_000) + b".\r\n")
+            assert (await late.reply()).startswith("250 2.0.0 ")
+            await early.to_content()
+            await early.send(_content(120_000) + b".\r\n")
+            assert (await early.reply()).startswith("250 2.0.0 ")
+    assert [len(content) for _, _, content in inbound.core.messages] == [130_000, 10_000, 9_000, 120_000]
+
+
+async def test_what_a_peer_that_leaves_had_sent_is_given_back() -> None:
+    limits = InboundLimits(max_message_bytes=130_000, max_buffered_bytes=200_000)
+    async with serving(limits) as inbound, client_of(inbound) as client:
+        for ending in (b"", b".\r\n"):
+            inbound.core.gate = anyio.Event()
+            async with client_of(inbound) as first, client_of(inbound) as second:
+                await _held_by_the_core(inbound, first, 70_000)
+                await second.to_content()
+                await second.send(_content(100_000) + ending)
+                await client.say("EHLO c.example", "MAIL FROM:<>", "RCPT TO:<ada@mx.example>")
+                first.reset_when_closed()
+                second.reset_when_closed()
+            inbound.core.gate.set()
+            await _until_data_is_welcome(client)
+            await client.send(_content(125_000) + b".\r\n")
+            assert (await client.reply()).startswith("250 2.0.0 ")
+
+
+async def test_a_message_of_the_largest_size_fits_whatever_the_budget() -> None:
+    limits = InboundLimits(max_message_bytes=130_000, max_buffered_bytes=1)
+    async with serving(limits) as inbound, client_of(inbound) as client:
+        for _ in range(2):
+            await client.to_content()
+            await client.send(_content(130_000) + b".\r\n")
+            assert (await client.reply()).startswith("250 2.0.0 ")

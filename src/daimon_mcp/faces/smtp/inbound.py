@@ -22,7 +22,7 @@ from daimon_mcp.domain.clock import Clock
 from daimon_mcp.domain.envelopes import Envelope, Peer
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.faces.smtp import replies
-from daimon_mcp.faces.smtp.listener import Connection, HangUp, InboundLimits, Listener
+from daimon_mcp.faces.smtp.listener import Connection, HangUp, InboundLimits, Listener, NoRoom
 
 __all__ = ["InboundConnection", "InboundLimits", "MailHandler", "Receiving", "serve_inbound"]
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 BACKLOG: Final = 1024
 COMMANDS: Final = "EHLO HELO MAIL RCPT DATA RSET NOOP HELP VRFY QUIT"
 MAIL_SYNTAX: Final = replies.SYNTAX.format(syntax="MAIL FROM:<address> [parameters]")
+TOO_MUCH_AT_ONCE: Final = "452 4.3.1 Too much mail at once, try again later"
 RCPT_SYNTAX: Final = replies.SYNTAX.format(syntax="RCPT TO:<address>")
 
 # RFC 5321 §4.1.2 with two kindnesses: spaces after the colon, and dots anywhere in a local part, as some sites have.
@@ -215,20 +216,35 @@ class InboundConnection(Connection):
             return await self.push(replies.MAIL_FIRST)
         if not self.envelope.rcpt_tos:
             return await self.push(replies.NO_RECIPIENTS if self._refused_some else replies.RECIPIENT_FIRST)
+        if not self._listener.has_room():
+            log.info("mail from %s put off: too much at once", self.address)
+            return await self.push(TOO_MUCH_AT_ONCE)
         await self.push(replies.START_CONTENT)
-        content = await self.read_content()
-        if content is None:
-            status = self._too_large()
-        elif _has_bare_cr_or_lf(content):
-            status = replies.BARE_CR_OR_LF
-        else:
-            self.envelope.content = content
-            try:
-                status = await self._mail.handle_DATA(self, self.session, self.envelope)
-            except Exception as error:  # noqa: BLE001  answered with an id, logged with a traceback
-                status = await self.handle_exception(error)
-        self._set_rset_state()
+        try:
+            status = await self._content()
+            self._set_rset_state()  # forgets the content
+        finally:
+            self.release_content()
         await self.push(status)
+
+    async def _content(self) -> str:
+        """Read the message and have it stored; the reply."""
+        assert self.session is not None
+        assert self.envelope is not None
+        try:
+            content = await self.read_content()
+        except NoRoom:
+            log.info("mail from %s put off: too much at once", self.address)
+            return TOO_MUCH_AT_ONCE
+        if content is None:
+            return self._too_large()
+        if _has_bare_cr_or_lf(content):
+            return replies.BARE_CR_OR_LF
+        self.envelope.content = content
+        try:
+            return await self._mail.handle_DATA(self, self.session, self.envelope)
+        except Exception as error:  # noqa: BLE001  answered with an id, logged with a traceback
+            return await self.handle_exception(error)
 
     async def smtp_RSET(self, arg: str | None) -> None:
         """Forget the transaction."""

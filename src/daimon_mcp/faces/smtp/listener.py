@@ -49,12 +49,15 @@ class InboundLimits:
     A command must be complete within `command_seconds`, content within that plus one second for every
     `data_bytes_per_second`; a session ends after `session_seconds`, and after `max_errors` replies of 5xx. When the
     listener ends, content under way has `close_seconds` to be answered, and so has any last reply to leave.
+    All connections together hold at most `max_buffered_bytes` of content that is arriving or not yet answered; more is
+    put off with 452. One message of the largest size always fits, even if that is more.
     """
 
     max_connections: int = 100
     max_connections_per_address: int = 20
     max_recipients: int = 50
     max_message_bytes: int = 10_485_760
+    max_buffered_bytes: int = 134_217_728
     session_seconds: float = 1800.0
     command_seconds: float = 300.0
     data_bytes_per_second: int = 500
@@ -78,6 +81,10 @@ class BadLine(Exception):
         self.reply = reply
 
 
+class NoRoom(Exception):
+    """Content was read to its end but not kept: with it, all connections would have held too much."""
+
+
 class Listener:
     """What the connections of one port share: limits, counts, and the end of it all."""
 
@@ -93,6 +100,17 @@ class Listener:
         self._addresses: Counter[str] = Counter()
         self._sessions: set[asyncio.Task[None]] = set()
         self._none_left = asyncio.Event()
+        self._buffered = 0
+        self._most_buffered = max(limits.max_buffered_bytes, limits.max_message_bytes + ROOM)
+
+    def hold(self, octets: int) -> bool:
+        """Count `octets` more of content (fewer, if negative) as held; whether all there is now is not too much."""
+        self._buffered += octets
+        return self._buffered <= self._most_buffered
+
+    def has_room(self) -> bool:
+        """Whether more content can be begun: there is room for what one read brings in."""
+        return self._buffered + ROOM <= self._most_buffered
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is a place for `connection`; then it is taken until `left`."""
@@ -173,6 +191,7 @@ class Connection(SMTP):
         self._ended = False  # no more bytes will come
         self._deaf = False  # we have said our last word
         self._in_content = False
+        self._held = 0  # octets of content the listener counts as ours
         self._arrived: asyncio.Future[None] | None = None
         self._out = bytearray()
         self._writable = asyncio.Event()
@@ -270,21 +289,28 @@ class Connection(SMTP):
     async def read_content(self) -> bytes | None:
         """The message after 354: up to CRLF.CRLF, that dot line gone and doubled dots undone (RFC 5321 §4.5.2).
 
-        None if it has more octets than allowed: it was read to its end but not kept. Raises HangUp when the peer is
-        too slow, or sends more than twice what is allowed. The bytes are as sent, a bare CR or LF included.
+        None if it has more octets than allowed: it was read to its end but not kept. Raises NoRoom when it was not
+        kept because of what all connections hold, and HangUp when the peer is too slow, or sends more than twice what
+        is allowed. The bytes are as sent, a bare CR or LF included. What is returned counts as held until
+        `release_content`, which must be called whatever comes of this.
         """
         limit = self._limits.max_message_bytes
         started = self.loop.time()
         dropped = looked_at = 0
+        no_room = False
         self._buffer[:0] = b"\r\n"  # the end of the DATA line: a dot right behind it ends an empty message
         with self._reading_content(limit + ROOM):
             while (end := self._buffer.find(_END_OF_CONTENT, looked_at)) < 0:
                 size = dropped + len(self._buffer)
                 if size > 2 * limit + ROOM:
                     raise HangUp(replies.CONTENT_WITHOUT_END)
-                if dropped or len(self._buffer) > limit + ROOM:
-                    dropped += len(self._buffer) - len(_END_OF_CONTENT)
-                    del self._buffer[: -len(_END_OF_CONTENT)]
+                if not dropped:
+                    no_room = not self._hold(len(self._buffer))
+                if dropped or no_room or len(self._buffer) > limit + ROOM:
+                    more = max(0, len(self._buffer) - len(_END_OF_CONTENT))
+                    dropped += more
+                    del self._buffer[:more]
+                    self._hold(0)
                 looked_at = max(0, len(self._buffer) - len(_END_OF_CONTENT) + 1)
                 spent = self.loop.time() - started
                 earned = self._limits.command_seconds + size / self._limits.data_bytes_per_second
@@ -292,11 +318,24 @@ class Connection(SMTP):
             with memoryview(self._buffer) as view:
                 raw = b"" if dropped else bytes(view[: end + 2])
             del self._buffer[: end + len(_END_OF_CONTENT)]
+        no_room = no_room or not self._hold(len(raw))
+        if no_room:
+            raise NoRoom
         content = raw.replace(b"\r\n.", b"\r\n")[2:]
         size = dropped or len(content)
         if wire_log.isEnabledFor(logging.DEBUG):
             wire_log.debug("C: [%d octets]", size)
         return None if size > limit else content
+
+    def release_content(self) -> None:
+        """The content that was read last is answered and forgotten."""
+        self._hold(0)
+
+    def _hold(self, octets: int) -> bool:
+        """Have `octets` of content counted as held by us; whether all connections together may hold that much."""
+        more = octets - self._held
+        self._held = octets
+        return self._listener.hold(more)
 
     async def smtp_STARTTLS(self, arg: str | None) -> None:  # type: ignore[override]
         """RFC 3207; out-of-step bytes were refused before, so nothing sent in clear is read as if it came over TLS."""
