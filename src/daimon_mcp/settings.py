@@ -1,4 +1,4 @@
-"""Every option, with its description, unit and default (product.md §20). No other module reads configuration.
+"""Every option, with its description, unit and default. No other module reads configuration.
 
 `load` reads arguments, then the environment, then `config.toml`, then defaults: the first that names an option wins.
 Only the application and the command line import this; everybody else is handed plain values.

@@ -109,7 +109,7 @@ def _parsed(place: str, text: str) -> list[Address]:
         parsed = parse_address_list(text)
         for each in parsed:
             each.header()
-    except BadAddress:  # its words repeat what was given
+    except BadAddress:  # one sentence that shows every form says more than which rule was broken
         problem = "must be an email address, Name <address>, or several with commas between"
         raise refuse([FieldProblem(place, problem, '"ann@example.com"')]) from None
     return parsed
