@@ -14,14 +14,18 @@ from daimon_mcp.store.migrations import migrate
 
 
 def _made(connection: sqlite3.Connection) -> dict[str, str]:
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE 'search%'"
+    ).fetchall()
     return {name: re.sub(r"\s+", " ", sql).strip() for name, sql in rows}
 
 
 def _shape(connection: sqlite3.Connection) -> dict[str, list[str]]:
     """What SQLite itself says of every table: columns, references, indexes and their columns; in no order."""
     shape: dict[str, list[str]] = {}
-    for kind, name in connection.execute("SELECT type, name FROM sqlite_master").fetchall():
+    for kind, name in connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE name NOT LIKE '%search%'"
+    ).fetchall():
         pragmas = ("table_xinfo", "foreign_key_list", "index_list") if kind == "table" else ("index_xinfo",)
         for pragma in pragmas:
             rows = connection.execute(f"PRAGMA {pragma}('{name}')").fetchall()

@@ -8,7 +8,7 @@ from daimon_mcp.store.database import Database
 _CHECKS: tuple[tuple[str, str], ...] = (
     (
         "inbox counters differ from its messages",
-        """SELECT i.id FROM inboxes i LEFT JOIN messages m ON m.inbox_no = i.no AND m.deleted_at IS NULL
+        """SELECT i.id FROM inboxes i LEFT JOIN messages m ON m.inbox_no = i.no AND m.deleted_at IS NULL AND m.aside = 0
            GROUP BY i.no HAVING i.message_count <> count(m.seq)
            OR i.unread_count <> coalesce(sum(CASE WHEN m.seen = 0 THEN 1 ELSE 0 END), 0)
            OR i.storage_bytes <> coalesce(sum(m.size), 0)""",
@@ -33,7 +33,8 @@ _CHECKS: tuple[tuple[str, str], ...] = (
     ),
     (
         "thread counters differ from its messages",
-        """SELECT t.id FROM threads t LEFT JOIN messages m ON m.thread_seq = t.seq AND m.deleted_at IS NULL
+        """SELECT t.id FROM threads t LEFT JOIN messages m
+           ON m.thread_seq = t.seq AND m.deleted_at IS NULL AND m.aside = 0
            GROUP BY t.seq HAVING t.message_count <> count(m.seq)
            OR t.unread_count <> coalesce(sum(CASE WHEN m.seen = 0 THEN 1 ELSE 0 END), 0)""",
     ),
@@ -65,7 +66,7 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         "a delivery has no queue row, or a queue row no message or another number of recipients",
         """SELECT d.id FROM deliveries d LEFT JOIN queue q ON q.no = d.queue_no WHERE q.no IS NULL
            UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q LEFT JOIN messages m ON m.seq = q.message_seq
-           WHERE m.seq IS NULL OR m.deleted_at IS NOT NULL
+           WHERE m.seq IS NULL OR (m.deleted_at IS NOT NULL AND q.state <> 'active')
            UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q JOIN deliveries d ON d.queue_no = q.no
            GROUP BY q.no, q.recipients HAVING count(d.no) <> q.recipients""",
     ),
@@ -85,6 +86,39 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         """SELECT m.id FROM messages m JOIN mailboxes b ON b.no = m.mailbox_no
            WHERE m.deleted_at IS NULL AND m.direction = 'outbound'
            AND (b.name = 'Scheduled') <> (m.status IN ('scheduled', 'pending_upgrade'))""",
+    ),
+    (
+        "a message is set aside and not in Trash or Spam, or the other way round",
+        """SELECT m.id FROM messages m JOIN mailboxes b ON b.no = m.mailbox_no
+           WHERE m.deleted_at IS NULL AND (b.name IN ('Trash', 'Spam')) <> m.aside""",
+    ),
+    (
+        "a message is held and not in Spam",
+        """SELECT m.id FROM messages m JOIN mailboxes b ON b.no = m.mailbox_no
+           WHERE m.deleted_at IS NULL AND m.hold_reason IS NOT NULL AND b.name NOT IN ('Spam', 'Trash')""",
+    ),
+    (
+        "the log of changes goes beyond its inbox's counter, or a message has no entry",
+        """SELECT i.id FROM inboxes i JOIN changes c ON c.inbox_no = i.no GROUP BY i.no HAVING max(c.n) > i.change_seq
+           UNION ALL SELECT m.id FROM messages m WHERE m.deleted_at IS NULL AND NOT EXISTS
+           (SELECT 1 FROM changes c WHERE c.inbox_no = m.inbox_no AND c.message_seq = m.seq)
+           AND NOT EXISTS (SELECT 1 FROM meta WHERE key = 'changes_pruned_at')""",
+    ),
+    (
+        "a merged thread still has messages, or leads nowhere or on to another merged one",
+        """SELECT t.id FROM threads t LEFT JOIN threads n ON n.seq = t.merged_into
+           WHERE t.merged_into IS NOT NULL AND (n.seq IS NULL OR n.merged_into IS NOT NULL
+           OR n.inbox_no <> t.inbox_no OR EXISTS (SELECT 1 FROM messages m WHERE m.thread_seq = t.seq))""",
+    ),
+    (
+        "a message that is not deleted is not in the search index, or a deleted one is",
+        """SELECT m.id FROM messages m LEFT JOIN search_docsize d ON d.id = m.seq
+           WHERE (m.deleted_at IS NULL) <> (d.id IS NOT NULL)""",
+    ),
+    (
+        "an upload's content is missing",
+        """SELECT u.id FROM uploads u LEFT JOIN blobs b ON b.hash = u.blob_hash
+           WHERE u.blob_hash IS NOT NULL AND b.hash IS NULL""",
     ),
     (
         "a recipient waits although its message has left, or has left although its message waits",
@@ -124,6 +158,7 @@ _CHECKS: tuple[tuple[str, str], ...] = (
     (
         "labels for finding differ from labels for showing",
         """SELECT m.id FROM messages m LEFT JOIN labels l ON l.seq = m.seq
+           WHERE m.deleted_at IS NULL
            GROUP BY m.seq HAVING (m.labels_json = '[]') <> (count(l.label) = 0)""",
     ),
     (

@@ -9,13 +9,16 @@ from typing import Any
 import orjson
 
 from daimon_mcp.domain.ids import new_id
+from daimon_mcp.store import changes, inboxes, search, threads
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store import threads
 from daimon_mcp.store.blobs import Blobs, PreparedBlob
+from daimon_mcp.store.changes import What
 from daimon_mcp.store.database import Database, Row, Transaction
 
 SEQ_BITS = 40
 LAST_SEQ = (1 << 62) - 1
+
+ASIDE = (inboxes.TRASH, inboxes.SPAM)  # mailboxes that lists, counters and waits leave out unless asked for them
 
 Person = dict[str, str]  # {"email": …, "name": …}
 
@@ -43,11 +46,16 @@ class NewAttachment:
     offset: int
     length: int
     sha256: str
+    has_text: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What is known of a message from its bytes alone; shared by every copy of it."""
+    """What is known of a message from its bytes alone; shared by every copy of it.
+
+    `reading` is what the reading rules of `rules_version` found, as JSON. `is_reply` says that the subject has a
+    reply prefix, `quotes` that earlier mail is quoted: both decide about threads.
+    """
 
     blob: PreparedBlob
     message_id: str | None
@@ -72,6 +80,10 @@ class Content:
     est_tokens: int
     kind: str
     date: int | None
+    reading: Any
+    rules_version: int
+    is_reply: bool
+    quotes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +107,7 @@ class NewMessage:
     sent_at: int | None = None
     send_at: int | None = None
     thread_seq: int | None = None
+    hold_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,11 @@ class StoredMessage:
     thread_seq: int
     mailbox_no: int
     uid: int
+    hold_reason: str | None
+    linked_by: str | None
+    new_participant: bool
+    flagged: bool
+    answered: bool
 
 
 def message_of(row: Row) -> StoredMessage:
@@ -152,13 +170,14 @@ def message_of(row: Row) -> StoredMessage:
         seq, id_, inbox_no, inbox_id, thread_id, mailbox, direction, status, kind, message_id, in_reply_to, references,
         from_address, from_name, to, cc, bcc, reply_to, tag, subject, preview, labels, has_attachments, seen, size,
         est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at, deleted_at, thread_seq, mailbox_no, uid,
-    ) = row  # fmt: skip
+        hold_reason, linked_by, new_participant, flagged, answered,
+    ) = row[:41]  # fmt: skip
     return StoredMessage(
         seq, id_, inbox_no, inbox_id, thread_id, mailbox, direction, status, kind, message_id, in_reply_to,
         tuple(orjson.loads(references)), {"email": from_address, "name": from_name}, orjson.loads(to), orjson.loads(cc),
         orjson.loads(bcc), orjson.loads(reply_to), tag, subject, preview, orjson.loads(labels), bool(has_attachments),
         bool(seen), size, est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at, deleted_at,
-        thread_seq, mailbox_no, uid,
+        thread_seq, mailbox_no, uid, hold_reason, linked_by, bool(new_participant), bool(flagged), bool(answered),
     )  # fmt: skip
 
 
@@ -170,21 +189,26 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
     """Insert a message with everything that belongs to it and every counter it moves."""
     content = new.content
     unseen = 0 if new.seen else 1
+    aside = new.mailbox in ASIDE
     n: int = tx.scalar(sql.inbox_next_n, inbox_no=new.inbox_no)
     seq = first_seq(new.inbox_no) | n
     mailbox_row = tx.one(sql.mailbox_take_uid, inbox_no=new.inbox_no, name=new.mailbox, unseen=unseen)
     assert mailbox_row is not None
     mailbox_no, uid, modseq = mailbox_row
     Blobs.put(tx, content.blob, new.received_at)
-    thread_seq, thread_id, one_more = threads.join(
+    joined = threads.join(
         tx,
         inbox_no=new.inbox_no,
         forced=new.thread_seq,
         message_id=content.message_id,
-        parents=(*reversed(content.references), *((content.in_reply_to,) if content.in_reply_to else ())),
+        parents=threads.parents_of(content.references, content.in_reply_to),
         subject=content.subject,
         base_subject=content.base_subject,
+        is_reply=content.is_reply,
+        quotes=content.quotes,
+        sender=content.from_["email"] if new.direction == "inbound" else None,
         people=[content.from_, *content.to, *content.cc],
+        counted=not aside,
         unread=unseen,
         at=new.received_at,
     )
@@ -196,7 +220,7 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
         mailbox_no=mailbox_no,
         uid=uid,
         modseq=modseq,
-        thread_seq=thread_seq,
+        thread_seq=joined.seq,
         direction=new.direction,
         status=new.status,
         kind=content.kind,
@@ -224,24 +248,66 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
         received_at=new.received_at,
         sent_at=new.sent_at,
         send_at=new.send_at,
+        aside=int(aside),
+        hold_reason=new.hold_reason,
+        linked_by=joined.linked_by,
+        new_participant=int(joined.new_participant),
     )
-    tx.run(
-        sql.body_insert,
-        seq=seq,
-        text=content.text,
-        reply_text=content.reply_text,
-        html=content.html,
-        links_json=_dump(content.links),
-        warnings_json=_dump(content.warnings),
-        authentication_json=_dump(new.authentication),
-        header_length=content.header_length,
-        envelope_json=_dump(content.envelope),
-        structure_json=_dump(content.structure),
-    )
-    for each in content.attachments:
+    tx.run(sql.body_insert, seq=seq, authentication_json=_dump(new.authentication), **_body(content))
+    _insert_attachments(tx, seq, content.attachments, new.received_at)
+    for label in new.labels:
+        tx.run(sql.label_insert, inbox_no=new.inbox_no, label=label, seq=seq)
+    if new.labels:
+        threads.refresh_labels(tx, joined.seq)
+    search.add(tx, seq, _searchable(content, new.bcc))
+    if not aside:
+        tx.run(
+            sql.inbox_count,
+            inbox_no=new.inbox_no,
+            messages=1,
+            unread=unseen,
+            threads=joined.threads,
+            bytes=content.blob.size,
+            received_at=new.received_at if new.direction == "inbound" else None,
+        )
+    elif joined.threads:
+        tx.run(
+            sql.inbox_count,
+            inbox_no=new.inbox_no,
+            messages=0,
+            unread=0,
+            threads=joined.threads,
+            bytes=0,
+            received_at=None,
+        )
+    changes.record(tx, inbox_no=new.inbox_no, seq=seq, message_id=new.id, what=What.NEW, at=new.received_at)
+    for moved_seq, moved_id in joined.moved:
+        changes.record(
+            tx, inbox_no=new.inbox_no, seq=moved_seq, message_id=moved_id, what=What.THREAD, at=new.received_at
+        )
+    return Placed(seq, joined.id)
+
+
+def _body(content: Content) -> dict[str, Any]:
+    return {
+        "text": content.text,
+        "reply_text": content.reply_text,
+        "html": content.html,
+        "links_json": _dump(content.links),
+        "warnings_json": _dump(content.warnings),
+        "header_length": content.header_length,
+        "envelope_json": _dump(content.envelope),
+        "structure_json": _dump(content.structure),
+        "reading_json": _dump(content.reading),
+        "rules_version": content.rules_version,
+    }
+
+
+def _insert_attachments(tx: Transaction, seq: int, attachments: Sequence[NewAttachment], at: int) -> None:
+    for each in attachments:
         tx.run(
             sql.attachment_insert,
-            id=new_id("att", new.received_at),
+            id=new_id("att", at),
             seq=seq,
             part=each.part,
             filename=each.filename,
@@ -252,61 +318,198 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
             body_offset=each.offset,
             body_length=each.length,
             sha256=each.sha256,
+            text_status="pending" if each.has_text else None,
         )
-    for label in new.labels:
-        tx.run(sql.label_insert, inbox_no=new.inbox_no, label=label, seq=seq)
-    tx.run(
-        sql.inbox_count,
-        inbox_no=new.inbox_no,
-        messages=1,
-        unread=unseen,
-        threads=int(one_more),
-        bytes=content.blob.size,
-        received_at=new.received_at if new.direction == "inbound" else None,
+
+
+def _searchable(content: Content, bcc: Sequence[Person]) -> search.Indexed:
+    return search.Indexed(
+        subject=content.subject,
+        sender=search.people([content.from_]),
+        recipients=search.people([*content.to, *content.cc, *bcc]),
+        body=content.text,
+        files="\n".join(each.filename for each in content.attachments),
     )
-    return Placed(seq, thread_id)
 
 
-def move(tx: Transaction, message: StoredMessage, mailbox: str) -> None:
-    """Put a message into another mailbox of its inbox: a new UID there, a tombstone here."""
-    unseen = 0 if message.seen else 1
-    gone: int = tx.scalar(sql.mailbox_lose, mailbox_no=message.mailbox_no, unseen=unseen)
-    tx.run(sql.expunged_insert, mailbox_no=message.mailbox_no, uid=message.uid, modseq=gone)
-    row = tx.one(sql.mailbox_take_uid, inbox_no=message.inbox_no, name=mailbox, unseen=unseen)
+def move(tx: Transaction, message: StoredMessage, mailbox: str, *, what: str, at: int) -> bool:
+    """Put a message into another mailbox of its inbox: a new UID there, a tombstone here.
+
+    False if it stands there already or is deleted. Counters follow when it goes to Trash or Spam, or comes back.
+    """
+    row = tx.one(sql.message_now, seq=message.seq)
     assert row is not None
-    tx.run(sql.message_move, seq=message.seq, to_mailbox_no=row[0], to_uid=row[1], to_modseq=row[2])
-
-
-def see(tx: Transaction, message: StoredMessage) -> bool:
-    """Mark as read; whether it was unread."""
-    row = tx.one(sql.message_unseen, seq=message.seq)
-    if row is None:
+    mailbox_no, uid, thread_seq, seen, was_aside, _, deleted_at, _ = row
+    target = tx.one(sql.mailbox_by_name, inbox_no=message.inbox_no, name=mailbox)
+    assert target is not None
+    if deleted_at is not None or target[0] == mailbox_no:
         return False
-    modseq = tx.scalar(sql.mailbox_touch, mailbox_no=row[0], unseen=-1)
-    tx.one(sql.message_see, seq=message.seq, new_modseq=modseq)
-    threads.count(tx, row[1], unread=-1)
-    tx.run(sql.inbox_count, inbox_no=message.inbox_no, messages=0, unread=-1, threads=0, bytes=0, received_at=None)
+    unseen = 0 if seen else 1
+    gone: int = tx.scalar(sql.mailbox_lose, mailbox_no=mailbox_no, unseen=unseen)
+    tx.run(sql.expunged_insert, mailbox_no=mailbox_no, uid=uid, modseq=gone)
+    taken = tx.one(sql.mailbox_take_uid, inbox_no=message.inbox_no, name=mailbox, unseen=unseen)
+    assert taken is not None
+    aside = int(mailbox in ASIDE)
+    tx.run(
+        sql.message_move, seq=message.seq, to_mailbox_no=taken[0], to_uid=taken[1], to_modseq=taken[2], to_aside=aside
+    )
+    if aside != was_aside:
+        _count(tx, message, thread_seq, -1 if aside else 1, unseen)
+    changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=what, at=at)
     return True
 
 
-def remove(tx: Transaction, message: StoredMessage, *, status: str, now: int) -> bool:
-    """Soft-delete: hidden from lists and counters, out of its mailbox with a tombstone; False if it was already."""
-    if tx.one(sql.message_delete, seq=message.seq, new_status=status, now=now) is None:
-        return False
-    unread = 0 if message.seen else 1
-    gone: int = tx.scalar(sql.mailbox_lose, mailbox_no=message.mailbox_no, unseen=unread)
-    tx.run(sql.expunged_insert, mailbox_no=message.mailbox_no, uid=message.uid, modseq=gone)
-    left = threads.count(tx, message.thread_seq, messages=-1, unread=-unread)
+def _count(tx: Transaction, message: StoredMessage, thread_seq: int, sign: int, unseen: int) -> None:
+    """Count a message out of its inbox and thread, or in again."""
+    left = threads.count(tx, thread_seq, messages=sign, unread=sign * unseen)
+    threads_moved = -1 if sign < 0 and not left else 1 if sign > 0 and left == 1 else 0
     tx.run(
         sql.inbox_count,
         inbox_no=message.inbox_no,
-        messages=-1,
-        unread=-unread,
-        threads=0 if left else -1,
-        bytes=-message.size,
+        messages=sign,
+        unread=sign * unseen,
+        threads=threads_moved,
+        bytes=sign * message.size,
         received_at=None,
     )
+
+
+def set_seen(tx: Transaction, message: StoredMessage, seen: bool, *, at: int) -> bool:
+    """Mark as read or unread; whether that changed anything."""
+    row = tx.one(sql.message_now, seq=message.seq)
+    assert row is not None
+    mailbox_no, _, thread_seq, was_seen, aside, _, deleted_at, _ = row
+    if deleted_at is not None or bool(was_seen) == seen:
+        return False
+    unread = -1 if seen else 1
+    modseq = tx.scalar(sql.mailbox_touch, mailbox_no=mailbox_no, unseen=unread)
+    tx.run(sql.message_set_seen, seq=message.seq, new_seen=int(seen), new_modseq=modseq)
+    if not aside:
+        threads.count(tx, thread_seq, unread=unread)
+        tx.run(
+            sql.inbox_count, inbox_no=message.inbox_no, messages=0, unread=unread, threads=0, bytes=0, received_at=None
+        )
+    what = What.READ if seen else What.UNREAD
+    changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=what, at=at)
     return True
+
+
+def labels_now(tx: Transaction, seq: int) -> list[str]:
+    """The labels a message has, inside a write."""
+    row = tx.one(sql.message_now, seq=seq)
+    assert row is not None
+    labels: list[str] = orjson.loads(row[5])
+    return labels
+
+
+def set_labels(tx: Transaction, message: StoredMessage, labels: Sequence[str], *, at: int) -> bool:
+    """Give a message exactly these labels; whether that changed anything. Its thread's follow."""
+    row = tx.one(sql.message_now, seq=message.seq)
+    assert row is not None
+    wanted = list(dict.fromkeys(labels))
+    if row[6] is not None or set(orjson.loads(row[5])) == set(wanted):
+        return False
+    modseq = tx.scalar(sql.mailbox_touch, mailbox_no=row[0], unseen=0)
+    tx.run(sql.message_set_labels, seq=message.seq, new_labels=_dump(wanted), new_modseq=modseq)
+    tx.run(sql.labels_delete, seq=message.seq)
+    for label in wanted:
+        tx.run(sql.label_insert, inbox_no=message.inbox_no, label=label, seq=message.seq)
+    threads.refresh_labels(tx, row[2])
+    changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=What.LABELS, at=at)
+    return True
+
+
+_TOLD = {"sent": What.SENT, "delivered": What.DELIVERED, "bounced": What.BOUNCED, "failed": What.FAILED}
+
+
+def set_status(tx: Transaction, message: StoredMessage, status: str, *, sent_at: int | None, at: int) -> None:
+    """Set the delivery status; `sent_at` is kept if it was set before. A status that tells something is logged."""
+    row = tx.one(sql.message_now, seq=message.seq)
+    assert row is not None
+    tx.run(sql.message_set_status, seq=message.seq, new_status=status, new_sent_at=sent_at)
+    if status in _TOLD and row[7] != status:
+        what = _TOLD[status]
+        changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=what, at=at)
+
+
+def remove(tx: Transaction, message: StoredMessage, *, status: str, now: int) -> bool:
+    """Delete for good: hidden from everything, out of its mailbox with a tombstone; False if it was already."""
+    row = tx.one(sql.message_now, seq=message.seq)
+    assert row is not None
+    mailbox_no, uid, thread_seq, seen, aside, _, _, _ = row
+    if tx.one(sql.message_delete, seq=message.seq, new_status=status, now=now) is None:
+        return False
+    unread = 0 if seen else 1
+    gone: int = tx.scalar(sql.mailbox_lose, mailbox_no=mailbox_no, unseen=unread)
+    tx.run(sql.expunged_insert, mailbox_no=mailbox_no, uid=uid, modseq=gone)
+    if not aside:
+        _count(tx, message, thread_seq, -1, unread)
+    tx.run(sql.labels_delete, seq=message.seq)
+    threads.refresh_labels(tx, thread_seq)
+    search.remove(tx, message.seq, searchable_in(tx, message))
+    changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=What.DELETED, at=now)
+    return True
+
+
+def searchable_in(tx: Transaction, message: StoredMessage) -> search.Indexed:
+    """What is indexed of a message now, as it must be said again to take it out of the index."""
+    body = tx.one(sql.body_by_seq, seq=message.seq)
+    assert body is not None
+    files: list[str] = []
+    for filename, text in tx.all(sql.attachment_texts, seq=message.seq):
+        files += [filename] if text is None else [filename, text]
+    return search.Indexed(
+        subject=message.subject,
+        sender=search.people([message.from_]),
+        recipients=search.people(message.to, message.cc, message.bcc),
+        body=body[0],
+        files="\n".join(files),
+    )
+
+
+def set_attachment_text(
+    tx: Transaction, message: StoredMessage, attachment_no: int, *, text: str | None, status: str, facts: Any, at: int
+) -> bool:
+    """Keep what was read out of an attachment, and find the message by it; False if somebody did it already."""
+    before = searchable_in(tx, message)
+    set_ = tx.one(
+        sql.attachment_set_text, attachment_no=attachment_no, new_text=text, new_status=status, new_facts=_dump(facts)
+    )
+    if set_ is None:
+        return False
+    if text and message.deleted_at is None:
+        search.remove(tx, message.seq, before)
+        search.add(tx, message.seq, searchable_in(tx, message))
+    changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=What.TEXT, at=at)
+    return True
+
+
+def reread(tx: Transaction, message: StoredMessage, content: Content) -> None:
+    """Put what today's rules read out of a message in the place of what earlier ones did.
+
+    Its place, flags, labels, thread and the handles of its attachments stay; a list of attachments that is not the
+    same any more is kept as it was.
+    """
+    before = searchable_in(tx, message)
+    tx.run(
+        sql.message_set_kind,
+        seq=message.seq,
+        new_kind=content.kind,
+        new_preview=content.preview,
+        new_subject=content.subject,
+        new_est_tokens=content.est_tokens,
+        new_has_attachments=1 if message.has_attachments or content.attachments else 0,
+    )
+    row = tx.one(sql.body_by_seq, seq=message.seq)
+    assert row is not None
+    values = _body(content) | {"authentication_json": row[5]}
+    tx.run(sql.body_replace, seq=message.seq, **{f"{name}_": value for name, value in values.items()})
+    known = [each[1] for each in tx.all(sql.attachments_of, seq=message.seq)]
+    if not known and content.attachments:
+        _insert_attachments(tx, message.seq, content.attachments, message.received_at)
+    if message.deleted_at is None:
+        search.remove(tx, message.seq, before)
+        search.add(tx, message.seq, searchable_in(tx, in_tx(tx, message.seq)))
 
 
 def in_tx(tx: Transaction, seq: int) -> StoredMessage:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from daimon_mcp.store import search
 from daimon_mcp.store.compiled import SCHEMA
 from daimon_mcp.store.database import APPLICATION_ID, sync_folder
 
@@ -25,11 +27,58 @@ class SchemaTooNew(Exception):
 
 
 def _create(connection: sqlite3.Connection) -> None:
+    """Today's tables: a new store needs nothing else, so every later step finds its work done there."""
     for statement in SCHEMA:
         connection.execute(statement.sqlite)
 
 
-STEPS: Sequence[Step] = (_create,)
+def _reading(connection: sqlite3.Connection) -> None:
+    """Room for what is read out of mail; the log of changes, lists, uploads; mail can be found by its words."""
+    _add_columns(
+        connection,
+        {
+            "messages": (
+                "aside SMALLINT DEFAULT 0 NOT NULL",
+                "hold_reason TEXT",
+                "linked_by TEXT",
+                "new_participant SMALLINT DEFAULT 0 NOT NULL",
+            ),
+            "bodies": ("reading_json TEXT DEFAULT '{}' NOT NULL", "rules_version BIGINT DEFAULT 0 NOT NULL"),
+            "attachments": (
+                "text TEXT",
+                "text_status TEXT",
+                "text_tries SMALLINT DEFAULT 0 NOT NULL",
+                "text_facts_json TEXT",
+            ),
+            "threads": ("related_seq BIGINT", "merged_into BIGINT"),
+        },
+    )
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone():
+        connection.execute("DROP INDEX threads_inbox")  # it has one more column now
+    for statement in SCHEMA:
+        connection.execute(re.sub(r"^CREATE (UNIQUE )?(TABLE|INDEX) ", r"CREATE \1\2 IF NOT EXISTS ", statement.sqlite))
+    connection.execute(search.SCHEMA)
+    search.rebuild(connection)
+    connection.execute("UPDATE attachments SET text_status = 'pending' WHERE text_status IS NULL")
+    connection.execute(
+        """INSERT INTO changes (inbox_no, n, message_seq, message_id, what, at)
+           SELECT inbox_no, row_number() OVER (PARTITION BY inbox_no ORDER BY seq), seq, id, 'new', received_at
+           FROM messages WHERE deleted_at IS NULL"""
+    )
+    connection.execute(
+        "UPDATE inboxes SET change_seq = coalesce((SELECT max(n) FROM changes WHERE inbox_no = inboxes.no), 0)"
+    )
+
+
+def _add_columns(connection: sqlite3.Connection, columns: Mapping[str, Sequence[str]]) -> None:
+    for table, wanted in columns.items():
+        known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for column in wanted:
+            if column.split()[0] not in known:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+
+
+STEPS: Sequence[Step] = (_create, _reading)
 
 
 def migrate(connection: sqlite3.Connection, *, backups: Path, steps: Sequence[Step] = STEPS) -> None:

@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, Insert, Table, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Insert,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlmodel import SQLModel
 
@@ -43,6 +56,9 @@ expunged = _table(t.Expunged)
 messages = _table(t.Messages)
 bodies = _table(t.Bodies)
 attachments = _table(t.Attachments)
+uploads = _table(t.Uploads)
+lists = _table(t.Lists)
+changes = _table(t.Changes)
 labels = _table(t.Labels)
 threads = _table(t.Threads)
 refs = _table(t.Refs)
@@ -190,10 +206,16 @@ inboxes_created_since = (
 inbox_next_n = (
     update(inboxes)
     .where(inboxes.c.no == b("inbox_no"))
-    .values(next_n=inboxes.c.next_n + 1, change_seq=inboxes.c.change_seq + 1)
+    .values(next_n=inboxes.c.next_n + 1)
     .returning(inboxes.c.next_n - 1)
 )
-inbox_latest_n = select(inboxes.c.next_n - 1).where(inboxes.c.no == b("inbox_no"))
+inbox_latest_change = select(inboxes.c.change_seq).where(inboxes.c.no == b("inbox_no"))
+inbox_next_change = (
+    update(inboxes)
+    .where(inboxes.c.no == b("inbox_no"))
+    .values(change_seq=inboxes.c.change_seq + 1)
+    .returning(inboxes.c.change_seq)
+)
 inbox_count = (
     update(inboxes)
     .where(inboxes.c.no == b("inbox_no"))
@@ -246,6 +268,9 @@ mailbox_touch = (
     .returning(mailboxes.c.highestmodseq)
 )
 expunged_insert = _insert(expunged)
+mailbox_by_name = select(mailboxes.c.no, mailboxes.c.total, mailboxes.c.unseen).where(
+    mailboxes.c.inbox_no == b("inbox_no"), mailboxes.c.name == b("name")
+)
 
 # -- blobs -----------------------------------------------------------------------------------------------------------
 
@@ -255,24 +280,130 @@ blob_get = select(blobs.c.size, blobs.c.encoding, blobs.c.data).where(blobs.c.ha
 
 # -- threads ---------------------------------------------------------------------------------------------------------
 
-thread_insert = _insert(threads, "seq", "message_count", "unread_count", "deleted_at").returning(threads.c.seq)
-_thread = select(
-    threads.c.seq,
-    threads.c.id,
-    threads.c.inbox_no,
-    inboxes.c.id.label("inbox_id"),
-    threads.c.subject,
-    threads.c.participants_json,
-    threads.c.labels_json,
-    threads.c.message_count,
-    threads.c.unread_count,
-    threads.c.created_at,
-    threads.c.last_at,
-).join(inboxes, inboxes.c.no == threads.c.inbox_no)
+thread_insert = _insert(
+    threads, "seq", "message_count", "unread_count", "deleted_at", "related_seq", "merged_into"
+).returning(threads.c.seq)
+_related = threads.alias("related")
+_thread = (
+    select(
+        threads.c.seq,
+        threads.c.id,
+        threads.c.inbox_no,
+        inboxes.c.id.label("inbox_id"),
+        threads.c.subject,
+        threads.c.participants_json,
+        threads.c.labels_json,
+        threads.c.message_count,
+        threads.c.unread_count,
+        threads.c.created_at,
+        threads.c.last_at,
+        _related.c.id.label("related_id"),
+        threads.c.merged_into,
+    )
+    .join(inboxes, inboxes.c.no == threads.c.inbox_no)
+    .join(_related, _related.c.seq == threads.c.related_seq, isouter=True)
+)
 thread_by_id = _thread.where(
     threads.c.id == b("id"), inboxes.c.account_no == b("account_no"), inboxes.c.deleted_at.is_(None)
 )
-thread_head = select(threads.c.id, threads.c.participants_json).where(threads.c.seq == b("thread_seq"))
+thread_head = select(threads.c.id, threads.c.participants_json, threads.c.base_subject).where(
+    threads.c.seq == b("thread_seq")
+)
+_thread_page = _thread.where(
+    threads.c.inbox_no == b("inbox_no"),
+    threads.c.message_count > 0,
+    tuple_(threads.c.last_at, threads.c.seq) < tuple_(b("before_at"), b("before")),
+    or_(b("unread") == 0, threads.c.unread_count > 0),
+)
+threads_newest = _thread_page.order_by(threads.c.last_at.desc(), threads.c.seq.desc()).limit(b("limit"))
+threads_labelled = (
+    _thread_page.where(
+        select(labels.c.seq)
+        .join(messages, messages.c.seq == labels.c.seq)
+        .where(
+            messages.c.thread_seq == threads.c.seq,
+            messages.c.deleted_at.is_(None),
+            labels.c.inbox_no == b("inbox_no"),
+            labels.c.label == b("label"),
+        )
+        .exists()
+    )
+    .order_by(threads.c.last_at.desc(), threads.c.seq.desc())
+    .limit(b("limit"))
+)
+threads_by_subject = (
+    select(threads.c.seq, threads.c.participants_json)
+    .where(
+        threads.c.inbox_no == b("inbox_no"),
+        threads.c.base_subject == b("base_subject"),
+        threads.c.last_at >= b("since"),
+        threads.c.message_count > 0,
+    )
+    .order_by(threads.c.last_at.desc(), threads.c.seq.desc())
+    .limit(20)
+)
+thread_relate = update(threads).where(threads.c.seq == b("thread_seq")).values(related_seq=b("related"))
+thread_set_labels = update(threads).where(threads.c.seq == b("thread_seq")).values(labels_json=b("labels_json_"))
+thread_label_union = (
+    select(labels.c.label)
+    .join(messages, messages.c.seq == labels.c.seq)
+    .where(messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None))
+    .distinct()
+    .order_by(labels.c.label)
+)
+thread_move_messages = update(messages).where(messages.c.thread_seq == b("from_seq")).values(thread_seq=b("to_seq"))
+thread_move_refs = (
+    update(refs)
+    .where(refs.c.inbox_no == b("inbox_no"), refs.c.thread_seq == b("from_seq"))
+    .values(thread_seq=b("to_seq"))
+)
+thread_by_seq = _thread.where(threads.c.seq == b("thread_seq"))
+thread_merge = (
+    update(threads)
+    .where(threads.c.seq == b("from_seq"))
+    .values(message_count=0, unread_count=0, labels_json="[]", merged_into=b("to_seq"))
+)
+thread_move_merged = update(threads).where(threads.c.merged_into == b("from_seq")).values(merged_into=b("to_seq"))
+thread_oldest_reading = (
+    select(bodies.c.reading_json)
+    .join(messages, messages.c.seq == bodies.c.seq)
+    .where(messages.c.thread_seq == b("thread_seq"))
+    .order_by(messages.c.seq)
+    .limit(1)
+)
+thread_move_related = update(threads).where(threads.c.related_seq == b("from_seq")).values(related_seq=b("to_seq"))
+thread_counts = select(
+    threads.c.id,
+    threads.c.message_count,
+    threads.c.unread_count,
+    threads.c.participants_json,
+    threads.c.labels_json,
+    threads.c.subject,
+    threads.c.base_subject,
+    threads.c.created_at,
+    threads.c.last_at,
+    threads.c.related_seq,
+).where(threads.c.seq == b("thread_seq"))
+thread_absorb = (
+    update(threads)
+    .where(threads.c.seq == b("thread_seq"))
+    .values(
+        message_count=b("messages"),
+        unread_count=b("unread"),
+        participants_json=b("participants_json_"),
+        labels_json=b("labels_json_"),
+        subject=b("subject_"),
+        base_subject=b("base_subject_"),
+        created_at=b("created_at_"),
+        last_at=b("last_at_"),
+    )
+)
+thread_message_ids = (
+    select(messages.c.seq, messages.c.id)
+    .where(messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None))
+    .order_by(messages.c.seq)
+    .limit(b("limit"))
+)
 thread_add = (
     update(threads)
     .where(threads.c.seq == b("thread_seq"))
@@ -292,6 +423,11 @@ thread_count = (
 )
 ref_find = select(refs.c.thread_seq).where(refs.c.inbox_no == b("inbox_no"), refs.c.message_id == b("message_id"))
 ref_insert = _insert_once(refs)
+ref_point = (
+    update(refs)
+    .where(refs.c.inbox_no == b("inbox_no"), refs.c.message_id == b("message_id"))
+    .values(thread_seq=b("to_seq"))
+)
 
 # -- messages --------------------------------------------------------------------------------------------------------
 
@@ -302,7 +438,7 @@ body_replace = (
     .where(bodies.c.seq == b("seq"))
     .values({c.name: b(c.name + "_") for c in bodies.c if c.name != "seq"})
 )
-attachment_insert = _insert(attachments, "no")
+attachment_insert = _insert(attachments, "no", "text", "text_tries", "text_facts_json")
 attachments_of = (
     select(
         attachments.c.id,
@@ -357,6 +493,11 @@ _row = select(
     messages.c.thread_seq,
     messages.c.mailbox_no,
     messages.c.uid,
+    messages.c.hold_reason,
+    messages.c.linked_by,
+    messages.c.new_participant,
+    messages.c.flagged,
+    messages.c.answered,
 )
 _joined = (
     _row.join(inboxes, inboxes.c.no == messages.c.inbox_no)
@@ -375,6 +516,7 @@ body_by_seq = select(
     bodies.c.links_json,
     bodies.c.warnings_json,
     bodies.c.authentication_json,
+    bodies.c.reading_json,
 ).where(bodies.c.seq == b("seq"))
 # A page is read off the primary key: seq says the inbox, and `+ 0` keeps the planner from an index by inbox_no, which
 # would collect and sort the whole inbox for every page.
@@ -383,98 +525,115 @@ _in_inbox = messages.c.inbox_no + 0 == b("inbox_no")
 _unread = and_(messages.c.inbox_no == b("inbox_no"), messages.c.seen == 0)
 _matching = and_(
     messages.c.deleted_at.is_(None),
-    or_(b("thread_seq") == 0, messages.c.thread_seq == b("thread_seq")),
     or_(b("direction") == "", messages.c.direction == b("direction")),
-    or_(b("mailbox") == "", mailboxes.c.name == b("mailbox")),
+    or_(b("kind") == "", messages.c.kind == b("kind")),
+    or_(b("unread") == 0, messages.c.seen == 0),
     messages.c.received_at >= b("received_from"),
     messages.c.received_at < b("received_to"),
-    or_(
-        b("label") == "",
-        select(labels.c.seq)
-        .where(labels.c.inbox_no == b("inbox_no"), labels.c.label == b("label"), labels.c.seq == messages.c.seq)
-        .exists(),
-    ),
 )
 _between = and_(messages.c.seq < b("before"), messages.c.seq > b("after"))
-_page = _joined.where(_matching, _between).limit(b("limit"))
-messages_newest = _page.where(_in_inbox).order_by(messages.c.seq.desc())
-messages_oldest = _page.where(_in_inbox).order_by(messages.c.seq)
-unread_newest = _page.where(_unread).order_by(messages.c.seq.desc())
-unread_oldest = _page.where(_unread).order_by(messages.c.seq)
-_inbound_after = (
-    _joined.where(
-        messages.c.deleted_at.is_(None),
-        messages.c.direction == "inbound",
-        messages.c.seq > b("after"),
-        messages.c.seq <= b("until"),
-        or_(b("thread_seq") == 0, messages.c.thread_seq == b("thread_seq")),
-    )
-    .order_by(messages.c.seq)
-    .limit(b("limit"))
+# One statement for each way a page is found, so that each goes down the index that has just its messages: the primary
+# key, unread mail, a mailbox, a thread, a label.
+_shown = _joined.where(_matching, _between).limit(b("limit"))
+_page = _shown.where(_in_inbox, messages.c.aside == 0)
+_unread_page = _shown.where(_unread, messages.c.aside == 0)
+_mailbox_page = _shown.where(messages.c.mailbox_no == b("mailbox_no"))
+_conversation_page = _shown.where(messages.c.thread_seq == b("thread_seq"), messages.c.aside == 0)
+# The label's rows lead: CROSS JOIN keeps SQLite from starting at the messages.
+_label_page = _shown.join(labels, labels.c.seq == messages.c.seq).where(
+    labels.c.inbox_no == b("inbox_no"),
+    labels.c.label == b("label"),
+    labels.c.seq < b("before"),
+    labels.c.seq > b("after"),
+    messages.c.aside == 0,
 )
-messages_after = _inbound_after.where(_in_inbox)
-unread_after = _inbound_after.where(_unread)
+messages_newest = _page.order_by(messages.c.seq.desc())
+messages_oldest = _page.order_by(messages.c.seq)
+unread_newest = _unread_page.order_by(messages.c.seq.desc())
+unread_oldest = _unread_page.order_by(messages.c.seq)
+mailbox_newest = _mailbox_page.order_by(messages.c.seq.desc())
+mailbox_oldest = _mailbox_page.order_by(messages.c.seq)
+thread_page_newest = _conversation_page.order_by(messages.c.seq.desc())
+thread_page_oldest = _conversation_page.order_by(messages.c.seq)
+label_newest = _label_page.order_by(labels.c.seq.desc())
+label_oldest = _label_page.order_by(labels.c.seq)
+_inbound = _joined.where(
+    messages.c.deleted_at.is_(None),
+    messages.c.direction == "inbound",
+    messages.c.aside == 0,
+    or_(b("thread_seq") == 0, messages.c.thread_seq == b("thread_seq")),
+).limit(b("limit"))
+# Mail that came, or was let out of quarantine, after a place in the log of changes: `n` comes after the message's row.
+arrived_after = (
+    _inbound.join(changes, changes.c.message_seq == messages.c.seq)
+    .add_columns(changes.c.n)
+    .where(
+        changes.c.inbox_no == b("inbox_no"),
+        changes.c.n > b("after"),
+        changes.c.n <= b("until"),
+        changes.c.what.in_(["new", "released"]),
+    )
+    .order_by(changes.c.n)
+)
+unread_after = _inbound.where(_unread, messages.c.seq > b("after")).order_by(messages.c.seq)
 thread_messages = (
     _joined.where(
-        messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None), messages.c.seq > b("after")
+        messages.c.thread_seq == b("thread_seq"),
+        messages.c.deleted_at.is_(None),
+        messages.c.aside == 0,
+        messages.c.seq > b("after"),
     )
     .order_by(messages.c.seq)
     .limit(b("limit"))
 )
 thread_newest = (
     _joined.where(
-        messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None), messages.c.seq < b("before")
-    )
-    .order_by(messages.c.seq.desc())
-    .limit(b("limit"))
-)
-# The names of the fields are in the JSON too, and nobody means those.
-_people_json = func.replace(func.replace(messages.c.to_json, '"email":', ""), '"name":', "")
-messages_find = (
-    _joined.join(bodies, bodies.c.seq == messages.c.seq)
-    .where(
-        _in_inbox,
-        messages.c.seq > b("after"),
+        messages.c.thread_seq == b("thread_seq"),
         messages.c.deleted_at.is_(None),
+        messages.c.aside == 0,
         messages.c.seq < b("before"),
-        *(
-            or_(
-                b(f"word{n}") == "",
-                func.instr(
-                    func.lower(
-                        messages.c.subject
-                        + " "
-                        + messages.c.from_name
-                        + " "
-                        + messages.c.from_address
-                        + " "
-                        + _people_json
-                        + " "
-                        + bodies.c.text
-                    ),
-                    b(f"word{n}"),
-                )
-                > 0,
-            )
-            for n in range(8)
-        ),
     )
     .order_by(messages.c.seq.desc())
     .limit(b("limit"))
 )
-message_see = (
-    update(messages)
-    .where(messages.c.seq == b("seq"), messages.c.seen == 0)
-    .values(seen=1, modseq=b("new_modseq"))
-    .returning(messages.c.seq)
+message_now = select(
+    messages.c.mailbox_no,
+    messages.c.uid,
+    messages.c.thread_seq,
+    messages.c.seen,
+    messages.c.aside,
+    messages.c.labels_json,
+    messages.c.deleted_at,
+    messages.c.status,
+).where(messages.c.seq == b("seq"))
+message_set_seen = update(messages).where(messages.c.seq == b("seq")).values(seen=b("new_seen"), modseq=b("new_modseq"))
+message_set_labels = (
+    update(messages).where(messages.c.seq == b("seq")).values(labels_json=b("new_labels"), modseq=b("new_modseq"))
 )
-message_unseen = select(messages.c.mailbox_no, messages.c.thread_seq).where(
-    messages.c.seq == b("seq"), messages.c.seen == 0, messages.c.deleted_at.is_(None)
+message_hold = update(messages).where(messages.c.seq == b("seq")).values(hold_reason=b("new_reason"))
+message_set_kind = (
+    update(messages)
+    .where(messages.c.seq == b("seq"))
+    .values(
+        kind=b("new_kind"),
+        preview=b("new_preview"),
+        subject=b("new_subject"),
+        est_tokens=b("new_est_tokens"),
+        has_attachments=b("new_has_attachments"),
+    )
+)
+# Old rules first: what `reparse` has still to do, a page at a time.
+messages_to_reparse = (
+    select(messages.c.seq, messages.c.id, messages.c.blob_hash)
+    .join(bodies, bodies.c.seq == messages.c.seq)
+    .where(messages.c.seq > b("after"), bodies.c.rules_version < b("version"))
+    .order_by(messages.c.seq)
+    .limit(b("limit"))
 )
 message_move = (
     update(messages)
     .where(messages.c.seq == b("seq"))
-    .values(mailbox_no=b("to_mailbox_no"), uid=b("to_uid"), modseq=b("to_modseq"))
+    .values(mailbox_no=b("to_mailbox_no"), uid=b("to_uid"), modseq=b("to_modseq"), aside=b("to_aside"))
 )
 message_set_status = (
     update(messages)
@@ -486,6 +645,129 @@ message_delete = (
     .where(messages.c.seq == b("seq"), messages.c.deleted_at.is_(None))
     .values(deleted_at=b("now"), status=b("new_status"))
     .returning(messages.c.seq)
+)
+
+# -- changes ---------------------------------------------------------------------------------------------------------
+
+change_insert = _insert(changes)
+changes_after = (
+    select(changes.c.n, changes.c.message_seq, changes.c.message_id, changes.c.what, changes.c.at)
+    .where(changes.c.inbox_no == b("inbox_no"), changes.c.n > b("after"))
+    .order_by(changes.c.n)
+    .limit(b("limit"))
+)
+changes_oldest = select(func.min(changes.c.n)).where(changes.c.inbox_no == b("inbox_no"))
+changes_prune = delete(changes).where(changes.c.at < b("before"))
+
+# -- lists -----------------------------------------------------------------------------------------------------------
+
+list_put = _insert_once(lists)
+list_drop = (
+    delete(lists)
+    .where(
+        lists.c.account_no == b("account_no"),
+        lists.c.inbox_no == b("inbox_no"),
+        lists.c.direction == b("direction"),
+        lists.c.kind == b("kind"),
+        lists.c.entry == b("entry"),
+    )
+    .returning(lists.c.entry)
+)
+_list = select(lists.c.inbox_no, lists.c.direction, lists.c.kind, lists.c.entry, lists.c.created_at)
+lists_of = (
+    _list.where(
+        lists.c.account_no == b("account_no"),
+        or_(b("any_inbox") == 1, lists.c.inbox_no == b("inbox_no")),
+        or_(b("direction") == "", lists.c.direction == b("direction")),
+        or_(b("kind") == "", lists.c.kind == b("kind")),
+    )
+    .order_by(lists.c.inbox_no, lists.c.direction, lists.c.kind, lists.c.entry)
+    .limit(b("limit"))
+)
+# What decides about one direction of one inbox: its own entries and the account's.
+lists_for = _list.where(
+    lists.c.account_no == b("account_no"),
+    or_(lists.c.inbox_no == 0, lists.c.inbox_no == b("inbox_no")),
+    lists.c.direction == b("direction"),
+)
+lists_count = select(func.count()).select_from(lists).where(lists.c.account_no == b("account_no"))
+
+# -- uploads and the text of attachments -----------------------------------------------------------------------------
+
+upload_insert = _insert(uploads, "no")
+_upload = select(
+    uploads.c.no,
+    uploads.c.id,
+    uploads.c.account_no,
+    uploads.c.inbox_no,
+    uploads.c.filename,
+    uploads.c.content_type,
+    uploads.c.size,
+    uploads.c.blob_hash,
+    uploads.c.expires_at,
+)
+upload_by_id = _upload.where(uploads.c.id == b("id"))
+upload_by_token = _upload.where(uploads.c.token_sha256 == b("token_sha256"))
+upload_fill = (
+    update(uploads)
+    .where(uploads.c.no == b("upload_no"), uploads.c.blob_hash.is_(None))
+    .values(blob_hash=b("new_blob_hash"), size=b("new_size"), content_type=b("new_content_type"), token_sha256=None)
+    .returning(uploads.c.id)
+)
+uploads_expired = delete(uploads).where(uploads.c.expires_at < b("now"))
+attachment_by_id = (
+    select(
+        attachments.c.no,
+        attachments.c.id,
+        attachments.c.seq,
+        attachments.c.part,
+        attachments.c.filename,
+        attachments.c.content_type,
+        attachments.c.content_id,
+        attachments.c.disposition,
+        attachments.c.size,
+        attachments.c.sha256,
+        attachments.c.text,
+        attachments.c.text_status,
+        attachments.c.text_facts_json,
+        messages.c.id.label("message_id"),
+        messages.c.blob_hash,
+        messages.c.inbox_no,
+        messages.c.deleted_at,
+    )
+    .join(messages, messages.c.seq == attachments.c.seq)
+    .where(attachments.c.id == b("id"))
+)
+attachments_pending = (
+    select(
+        attachments.c.no,
+        attachments.c.seq,
+        attachments.c.part,
+        attachments.c.filename,
+        attachments.c.content_type,
+        attachments.c.sha256,
+        attachments.c.text_tries,
+        messages.c.blob_hash,
+    )
+    .join(messages, messages.c.seq == attachments.c.seq)
+    .where(attachments.c.text_status == "pending")
+    .order_by(attachments.c.no)
+    .limit(b("limit"))
+)
+attachment_try = (
+    update(attachments)
+    .where(attachments.c.no == b("attachment_no"))
+    .values(text_tries=attachments.c.text_tries + 1)
+    .returning(attachments.c.text_tries)
+)
+attachment_set_text = (
+    update(attachments)
+    .where(attachments.c.no == b("attachment_no"), attachments.c.text_status == "pending")
+    .values(text=b("new_text"), text_status=b("new_status"), text_facts_json=b("new_facts"))
+    .returning(attachments.c.seq)
+)
+attachment_texts = (
+    select(attachments.c.filename, attachments.c.text).where(attachments.c.seq == b("seq")).order_by(attachments.c.no)
 )
 
 # -- drafts ----------------------------------------------------------------------------------------------------------

@@ -151,6 +151,7 @@ class Messages(SQLModel, table=True):
     __table_args__ = (
         Index("messages_uid", "mailbox_no", "uid", unique=True),
         Index("messages_modseq", "mailbox_no", "modseq"),
+        Index("messages_mailbox", "mailbox_no", "seq"),
         Index("messages_thread", "thread_seq", "seq"),
         Index("messages_message_id", "inbox_no", "message_id"),
         Index(
@@ -207,6 +208,11 @@ class Messages(SQLModel, table=True):
     send_at: int | None = _big()
     deleted_at: int | None = _big()
     purge_at: int | None = _big()
+    # In Trash or Spam: lists, counters, threads and waits leave it out unless they are asked for it.
+    aside: int = _small()
+    hold_reason: str | None = _text()
+    linked_by: str | None = _text()
+    new_participant: int = _small()
 
 
 class Bodies(SQLModel, table=True):
@@ -222,12 +228,27 @@ class Bodies(SQLModel, table=True):
     header_length: int = _big()
     envelope_json: str = _text()
     structure_json: str = _text()
+    # What the reading rules found (codes, reply facts, hidden text, invitation, bounce), and which rules they were.
+    reading_json: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "{}"})
+    rules_version: int = _big(0)
 
 
 class Attachments(SQLModel, table=True):
-    """Pointers into the raw message: part path, offset and length. Bytes are never copied."""
+    """Pointers into the raw message: part path, offset and length. Bytes are never copied.
 
-    __table_args__ = (Index("attachments_message", "seq"),)
+    `text_status` is null when no text can be got out of it, `pending` until somebody has tried, then how that went;
+    `text_tries` is counted before each try, so that a file which kills its reader is not read for ever.
+    """
+
+    __table_args__ = (
+        Index("attachments_message", "seq"),
+        Index(
+            "attachments_pending",
+            "no",
+            sqlite_where=text("text_status = 'pending'"),
+            postgresql_where=text("text_status = 'pending'"),
+        ),
+    )
 
     no: int | None = _auto_key()
     id: str = Field(sa_type=Text, unique=True)
@@ -241,6 +262,61 @@ class Attachments(SQLModel, table=True):
     body_offset: int = _big()
     body_length: int = _big()
     sha256: str = _text()
+    text: str | None = _text()
+    text_status: str | None = _text()
+    text_tries: int = _small()
+    text_facts_json: str | None = _text()
+
+
+class Uploads(SQLModel, table=True):
+    """Files handed over for sending. Without a `blob_hash` one is expected at the URL whose token this hash is of."""
+
+    __table_args__ = (Index("uploads_account", "account_no", "no"), Index("uploads_expiry", "expires_at"))
+
+    no: int | None = _auto_key()
+    id: str = Field(sa_type=Text, unique=True)
+    account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
+    inbox_no: int | None = _big()
+    filename: str = _text()
+    content_type: str = _text()
+    size: int | None = _big()
+    blob_hash: str | None = _text()
+    token_sha256: str | None = Field(default=None, sa_type=Text, unique=True)
+    created_at: int = _big()
+    expires_at: int = _big()
+
+
+class Lists(SQLModel, table=True):
+    """Who may or may not write or be written to. `inbox_no` 0 is the whole account.
+
+    `direction` is receive, send or reply; `kind` allow or block; `entry` an address or a domain, in lower case.
+    """
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    account_no: int = _key()
+    inbox_no: int = _key()
+    direction: str = Field(primary_key=True, sa_type=Text)
+    kind: str = Field(primary_key=True, sa_type=Text)
+    entry: str = Field(primary_key=True, sa_type=Text)
+    created_at: int = _big()
+
+
+class Changes(SQLModel, table=True):
+    """What happened in an inbox, in the order of the commits: where cursors point to.
+
+    `what` is new, released, read, unread, labels, moved, trashed, restored, deleted, sent, delivered, bounced, failed,
+    thread or text.
+    """
+
+    __table_args__ = (Index("changes_at", "at"), {"sqlite_with_rowid": False})
+
+    inbox_no: int = _key()
+    n: int = _key()
+    message_seq: int = _big()
+    message_id: str = _text()
+    what: str = _text()
+    at: int = _big()
 
 
 class Labels(SQLModel, table=True):
@@ -256,7 +332,10 @@ class Labels(SQLModel, table=True):
 class Threads(SQLModel, table=True):
     """Conversations inside one inbox."""
 
-    __table_args__ = (Index("threads_inbox", "inbox_no", "last_at"),)
+    __table_args__ = (
+        Index("threads_inbox", "inbox_no", "last_at", "seq"),
+        Index("threads_subject", "inbox_no", "base_subject", "last_at"),
+    )
 
     seq: int | None = _auto_key()
     id: str = Field(sa_type=Text, unique=True)
@@ -270,6 +349,10 @@ class Threads(SQLModel, table=True):
     created_at: int = _big()
     last_at: int = _big()
     deleted_at: int | None = _big()
+    # The thread this one was split from, because its subject is another and nothing is quoted.
+    related_seq: int | None = _big()
+    # The thread that took in this one's messages, once a late parent had shown that both are one conversation.
+    merged_into: int | None = _big()
 
 
 class Refs(SQLModel, table=True):
