@@ -74,7 +74,7 @@ def test_one_of_postfix_is_read(mail: Mail) -> None:
                 "mx2.far.example",
                 "failed",
             ),
-            Failure("slow@far.example", "4.4.1", "", "", "delayed"),
+            Failure("slow@far.example", "4.4.1", "no answer", "", "delayed"),
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -192,3 +193,105 @@ def test_facts_of_the_corpus_are_json(corpus: dict[str, bytes]) -> None:
     for content in corpus.values():
         root = analyse(content)
         assert json.loads(json.dumps(structure_facts(root)))["body"] == [root.body_start, root.body_end]
+
+
+@pytest.mark.parametrize(
+    ("named", "used"),
+    [
+        (b'"a\r\n b"', b"ab"),
+        (b'"a\r\n b"', b"a b"),
+        (b'"a  b"', b"a  b"),
+        (b"'ab'", b"ab"),
+        (b"'ab'", b"'ab'"),
+        (b'"a\xe9b"', b"a\xe9b"),
+        ('"aéb"'.encode(), "aéb".encode()),
+        (b"=?x", b"=?x"),
+        (b'"a=b"', b"a=b"),
+        (b'a"b', b'a"b'),
+    ],
+)
+def test_boundaries_as_they_are_meant(named: bytes, used: bytes) -> None:
+    root = analyse(
+        b"Content-Type: multipart/mixed; boundary=" + named + b"\r\n\r\n--" + used + b"\r\n\r\none\r\n--" + used + b"--"
+    )
+    assert _outline(root) == [("", "multipart/mixed"), ("1", "text/plain")]
+    assert (root.children[0].size, root.warnings) == (3, ())
+
+
+def test_boundary_that_is_not_told_or_is_another() -> None:
+    parts = b"--zz\r\nContent-Type: text/html\r\n\r\none\r\n--zz\r\n\r\ntwo\r\n--zz--\r\n"
+    for head in (b"multipart/mixed", b'multipart/mixed; boundary="yy"', b'multipart/mixed; boundary=""'):
+        root = analyse(b"Content-Type: " + head + b"\r\n\r\nA preamble.\r\n" + parts)
+        assert _outline(root)[1:] == [("1", "text/html"), ("2", "text/plain")]
+    nested = analyse(
+        b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/alternative\r\n\r\n"
+        + parts
+        + b"--o--"
+    )
+    assert _outline(nested)[1:] == [("1", "multipart/alternative"), ("1.1", "text/html"), ("1.2", "text/plain")]
+
+
+def test_a_boundary_may_begin_like_another_or_be_the_same() -> None:
+    content = (
+        b"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/mixed; boundary=ab\n\n--ab\n\n1\n"
+        b"--ab--\n--a\n\n2\n--a--\n"
+    )
+    assert [path for path, _ in _outline(analyse(content))] == ["", "1", "1.1", "2"]
+    same = analyse(content.replace(b"ab", b"a"))
+    assert [path for path, _ in _outline(same)][:3] == ["", "1", "1.1"]
+
+
+def test_preamble_and_epilogue_are_no_parts() -> None:
+    content = b"Content-Type: multipart/mixed; boundary=a\n\npreamble\n--a\n\none\n--a--\nepilogue\n--b\n"
+    root = analyse(content)
+    assert len(root.children) == 1
+    assert root.warnings == ()
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_line_ends_of_any_kind(line_end: bytes) -> None:
+    content = line_end.join(
+        [
+            b"Subject: folded",
+            b" subject",
+            b"Content-Type: multipart/mixed; boundary=a",
+            b"",
+            b"--a",
+            b"Content-Type: text/html",
+            b"",
+            b"one",
+            b"--a--",
+        ]
+    )
+    root = analyse(content)
+    [child] = root.children
+    assert (child.content_type, content[child.body_start : child.body_end]) == ("text/html", b"one")
+    assert root.subject == "folded subject"
+    mixed = analyse(content.replace(line_end + b"--a", b"\r\n--a"))
+    if line_end != b"\r":
+        assert [each.size for each in mixed.children] == [3]
+
+
+def test_an_empty_line_before_a_nested_message_is_skipped() -> None:
+    content = b"Content-Type: message/rfc822\r\n\r\n\r\nFrom: a@x.example\r\nSubject: in\r\n\r\nwords"
+    root = analyse(content)
+    assert root.envelope is not None
+    assert root.envelope["subject"] == "in"
+    assert content[root.children[0].body_start :] == b"words"
+
+
+def test_an_encoded_message_stays_closed() -> None:
+    for name in (b"base64", b"Base-64", b"quoted-printable"):
+        root = analyse(
+            b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: " + name + b"\r\n\r\nU3ViamVjdDogeA=="
+        )
+        assert not root.holds_message
+        assert root.children == ()
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [(b"BASE64", "base64"), (b"8 bit", "8 bit"), (b"base64 (c); x=y", "base64"), (b"", ""), (b"\xc3\xa9", "é")],
+)
+def test_encodings_are_reported_as_written(raw: bytes, encoding: str) -> None:
+    assert analyse(b"Content-Transfer-Encoding: " + raw + b"\r\n\r\n").encoding == encoding

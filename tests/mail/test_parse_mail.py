@@ -144,7 +144,7 @@ def test_unknown_charset_is_read_and_said(mail: Mail) -> None:
     assert message.subject == "Grüße aus Köln"
     assert message.text == "Die Frösche grüßen für 5 €."
     assert message.from_ == Address("juergen@alt.example", "Jürgen")
-    assert message.warnings == ("unknown charset 'x-unknown-charset'",)
+    assert message.warnings == ("unknown charset",)
 
 
 def test_valid_utf8_wins_over_a_label(mail: Mail) -> None:
@@ -198,7 +198,7 @@ def test_no_headers_at_all(mail: Mail) -> None:
 def test_boundary_that_never_comes_loses_no_words(mail: Mail) -> None:
     message = parse(mail("broken_boundary"))
     assert "The words are still here." in message.text
-    assert message.warnings == ("a multipart has no parts",)
+    assert "a multipart names a boundary that does not occur" in message.warnings
 
 
 def test_unterminated_multipart_and_hostile_file_name(mail: Mail) -> None:

@@ -242,9 +242,9 @@ async def test_a_late_parent_joins_its_children(daimon: Daimon, agent: Agent) ->
 
 async def test_a_stranger_cannot_reach_into_another_inboxs_thread(daimon: Daimon, agent: Agent) -> None:
     sent = await agent.do("send_email", inbox=ROBO, to="ann@example.com", subject="Secret", body="x")
-    [foreign] = await arrive(daimon, OTHER, headers={"In-Reply-To": sent["message_id"]})
+    [foreign] = await arrive(daimon, OTHER, subject="Re: Secret", headers={"In-Reply-To": sent["message_id"]})
     assert (await agent.do("get_message", message_id=foreign))["thread_id"] != sent["thread_id"]
-    [answer] = await arrive(daimon, ROBO, headers={"In-Reply-To": sent["message_id"]})
+    [answer] = await arrive(daimon, ROBO, subject="Re: Secret", headers={"In-Reply-To": sent["message_id"]})
     assert (await agent.do("get_message", message_id=answer))["thread_id"] == sent["thread_id"]
 
 

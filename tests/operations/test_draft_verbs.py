@@ -289,7 +289,8 @@ async def test_a_reply_draft_is_a_reply(daimon: Daimon, agent: Agent) -> None:
     sent = await agent.do("send_draft", draft_id=draft["id"])
     assert sent["thread_id"] == original["thread_id"]
     [copy] = await delivered_to(agent, OTHER)
-    full = await agent.do("get_message", message_id=copy["id"])
+    assert (await agent.do("get_message", message_id=copy["id"]))["reply_body"] == "Yes"
+    full = await agent.do("get_message", message_id=copy["id"], include=["quoted"])
     assert (full["in_reply_to"], full["references"]) == ("<o@x>", ["<o@x>"])
     assert "> Hi there" in full["body_text"]
     both = await agent.call("create_draft", reply_to_message=letter, forward_of=letter, body="x")

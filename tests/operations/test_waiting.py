@@ -11,7 +11,7 @@ import pytest
 from tests.support.daimon import Agent, Daimon, running
 from tests.support.post import OTHER, ROBO, arrive, clock_at
 
-from daimon_mcp.operations.messages import WaitForMessage
+from daimon_mcp.operations.waiting import WaitForMessage
 from daimon_mcp.operations.requests import read
 
 
@@ -202,7 +202,7 @@ async def test_a_wait_that_is_called_off_leaves_nothing_behind(daimon: Daimon, a
     request = read(WaitForMessage, {"inbox": ROBO, "timeout_seconds": 300})
     async with anyio.create_task_group() as tasks:
         for _ in range(10):
-            tasks.start_soon(daimon.operations.messages.wait_for_message, actor, request)
+            tasks.start_soon(daimon.operations.waiting.wait_for_message, actor, request)
         await heard(daimon, before + 10)
         tasks.cancel_scope.cancel()
     assert listeners(daimon) == before

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MessageAdded:
-    """A message came to stand in a mailbox."""
+    """A message came to stand in a mailbox, or was let out of quarantine.
+
+    `sender` is `name <address>`, `related_thread_id` the thread that this one was split from. Who waits for mail decides by these facts whether to look at the store at all.
+    """
 
     account_no: int
     inbox_no: int
@@ -16,6 +19,11 @@ class MessageAdded:
     thread_id: str
     mailbox: str
     seq: int
+    direction: str
+    kind: str
+    sender: str
+    subject: str
+    related_thread_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from daimon_mcp.operations.accounts import Accounts
+from daimon_mcp.operations.changelog import Changelog
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.operations.delivering import Delivering
@@ -16,9 +17,11 @@ from daimon_mcp.operations.receiving import Receiving
 from daimon_mcp.operations.releasing import Releasing
 from daimon_mcp.operations.replying import Replying
 from daimon_mcp.operations.reports import Reports
+from daimon_mcp.operations.searching import Searching
 from daimon_mcp.operations.sending import Sending
 from daimon_mcp.operations.threads import Threads
 from daimon_mcp.operations.upgrades import Upgrades
+from daimon_mcp.operations.waiting import Waiting
 from daimon_mcp.texts import Texts
 
 
@@ -33,6 +36,9 @@ class Operations:
         self.accounts = Accounts(core, self.credentials)
         self.inboxes = Inboxes(core, self.credentials)
         self.messages = Messages(core)
+        self.waiting = Waiting(core, self.messages)
+        self.changelog = Changelog(core)
+        self.searching = Searching(core)
         self.threads = Threads(core)
         reports = Reports(core, self.texts)
         self.sending = Sending(core, self.upgrades)

@@ -78,15 +78,29 @@ def operator_inbox(tx: Transaction, domain: str, now: int) -> Inbox:
     return inboxes.one_in(tx, number)
 
 
-def receive_copy(tx: Transaction, inbox: Inbox, content: Content, *, mail_from: str, tag: str | None, now: int) -> str:
-    """Place an inbound copy in an inbox, with its event; the new message's id."""
+def receive_copy(
+    tx: Transaction,
+    inbox: Inbox,
+    content: Content,
+    *,
+    mail_from: str,
+    tag: str | None,
+    now: int,
+    thread_seq: int | None = None,
+    hold_reason: str | None = None,
+) -> str:
+    """Place an inbound copy in an inbox, with its event; the new message's id.
+
+    With a `hold_reason` it goes to Spam, quietly: listed with the reason, and no event until somebody releases it.
+    """
     message_id = new_id("msg", now)
+    mailbox = inboxes.INBOX if hold_reason is None else inboxes.SPAM
     placed = messages.place(
         tx,
         NewMessage(
             id=message_id,
             inbox_no=inbox.no,
-            mailbox=inboxes.INBOX,
+            mailbox=mailbox,
             direction="inbound",
             status=MessageStatus.RECEIVED,
             content=content,
@@ -94,20 +108,49 @@ def receive_copy(tx: Transaction, inbox: Inbox, content: Content, *, mail_from: 
             received_at=now,
             mail_from=mail_from,
             tag=tag,
+            thread_seq=thread_seq,
+            hold_reason=hold_reason,
         ),
     )
+    stored = messages.in_tx(tx, placed.seq)
+    if hold_reason is None:
+        tell_received(tx, inbox, stored, now, related_thread_id=placed.related_thread_id)
+    else:
+        tx.announce(MessageChanged(inbox.account_no, inbox.no, inbox.id, message_id, placed.thread_id))
+    return message_id
+
+
+def tell_received(
+    tx: Transaction, inbox: Inbox, message: StoredMessage, now: int, *, related_thread_id: str | None
+) -> None:
+    """The event and the bell for mail that has come to an inbox, now or out of quarantine."""
     events.record(
         tx,
         "message.received",
         account_no=inbox.account_no,
         inbox_no=inbox.no,
         now=now,
-        payload={"inbox_id": inbox.id, "message_id": message_id, "thread_id": placed.thread_id},
+        payload={"inbox_id": inbox.id, "message_id": message.id, "thread_id": message.thread_id},
     )
-    tx.announce(
-        MessageAdded(inbox.account_no, inbox.no, inbox.id, message_id, placed.thread_id, inboxes.INBOX, placed.seq)
+    tx.announce(added(inbox, message, related_thread_id))
+
+
+def added(inbox: Inbox, message: StoredMessage, related_thread_id: str | None) -> MessageAdded:
+    """What the bell says of a message that came to stand in a mailbox."""
+    return MessageAdded(
+        inbox.account_no,
+        inbox.no,
+        inbox.id,
+        message.id,
+        message.thread_id,
+        message.mailbox,
+        message.seq,
+        message.direction,
+        message.kind,
+        f"{message.from_['name']} <{message.from_['email']}>",
+        message.subject,
+        related_thread_id,
     )
-    return message_id
 
 
 def let_go(
@@ -153,5 +196,5 @@ def settle_status(tx: Transaction, message: StoredMessage, queue_no: int, now: i
     states = [delivery.state for delivery in queue.deliveries_in(tx, queue_no)]
     status = message_status(states)
     left = any(state in (DeliveryState.SENT, DeliveryState.DELIVERED) for state in states)
-    tx.run(sql.message_set_status, seq=message.seq, new_status=status, new_sent_at=now if left else None)
+    messages.set_status(tx, message, status, sent_at=now if left else None, at=now)
     return status

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import TypeVar
 
+from daimon_mcp.extraction.kinds import supported
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.compose import base_subject
-from daimon_mcp.mail.parse import ParsedMessage, parse
+from daimon_mcp.mail.parse import RULES_VERSION, ParsedMessage, parse
+from daimon_mcp.mail.subjects import is_reply_subject
 from daimon_mcp.operations.core import Core
 from daimon_mcp.store.messages import Content, NewAttachment, Person
 
@@ -82,12 +84,18 @@ async def understand(core: Core, content: bytes) -> tuple[Content, ParsedMessage
                     each.offset,
                     each.length,
                     each.sha256,
+                    supported(each.content_type, each.filename) is not None,
                 )
                 for each in message.attachments
             ],
             est_tokens=message.est_tokens,
             kind=message.kind,
             date=message.date,
+            reading=message.reading,
+            rules_version=RULES_VERSION,
+            is_reply=is_reply_subject(message.subject),
+            # A report or an automatic answer has a subject of its own and quotes nothing, and still belongs here.
+            quotes=message.quotes or message.kind in ("bounce", "auto_reply"),
         ),
         message,
     )
@@ -101,6 +109,16 @@ async def _packed(html: str | None) -> bytes | None:
     raw = html.encode("utf-8", "replace")
     compressor = zstandard.ZstdCompressor(level=3)
     return compressor.compress(raw) if len(raw) <= _INLINE_BYTES else await asyncio.to_thread(compressor.compress, raw)
+
+
+async def safe_html(html: bytes | None) -> str | None:
+    """The HTML of a message as a person may be shown it: what is hidden taken out, then sanitised."""
+    markup = unpacked(html)
+    if not markup:
+        return None
+    from daimon_mcp.mail.html_clean import clean_html
+
+    return await on_parser(partial(clean_html, markup), len(markup))
 
 
 def unpacked(html: bytes | None) -> str | None:

@@ -22,6 +22,7 @@ from daimon_mcp.operations.requests import Id, Request
 from daimon_mcp.operations.sending import count_sends
 from daimon_mcp.store import accounts, inboxes, messages, queue, usage
 from daimon_mcp.store import compiled as sql
+from daimon_mcp.store.changes import What
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import Content, StoredMessage
 
@@ -160,7 +161,7 @@ class Releasing:
         if account.status is AccountStatus.SUSPENDED:
             raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
         if queued.state == queue.SCHEDULED and not core.policy.limits[account.tier].may_send:
-            return self._hold(tx, queued, seq)
+            return self._hold(tx, queued, seq, now)
         per_minute = core.policy.limits[account.tier].sends_per_minute
         if queued.state == queue.SCHEDULED and per_minute is not None:
             left = usage.last_minute(tx, account.no, now)
@@ -185,12 +186,12 @@ class Releasing:
         )
         message = messages.in_tx(tx, seq)
         if later:
-            tx.run(sql.message_set_status, seq=seq, new_status=MessageStatus.SCHEDULED, new_sent_at=None)
+            messages.set_status(tx, message, MessageStatus.SCHEDULED, sent_at=None, at=now)
             tx.run(sql.draft_reschedule_by_message, seq=seq)
             tx.announce(QueueChanged())
             tx.announce(MessageChanged(account.no, message.inbox_no, message.inbox_id, message.id, message.thread_id))
             return True
-        messages.move(tx, message, inboxes.SENT)
+        messages.move(tx, message, inboxes.SENT, what=What.MOVED, at=now)
         let_go(tx, messages.in_tx(tx, seq), queued, content, domain=core.policy.domain, now=now)
         tx.run(sql.draft_sent_by_message, seq=seq)
         bounced = [each.recipient for each in queue.deliveries_in(tx, queued.no) if each.state == DeliveryState.BOUNCED]
@@ -201,7 +202,7 @@ class Releasing:
         return True
 
     @staticmethod
-    def _hold(tx: Transaction, queued: queue.StoredQueue, seq: int) -> bool:
+    def _hold(tx: Transaction, queued: queue.StoredQueue, seq: int, now: int) -> bool:
         """The operator has taken the right to send away: what was scheduled waits for it, uncounted."""
         if queued.counted_day is not None and queued.counted_month is not None:
             usage.take_back(
@@ -211,9 +212,9 @@ class Releasing:
             sql.queue_set_state, queue_no=queued.no, new_state=queue.WAITING, new_counted_at=None, new_day=None,
             new_month=None, new_expires_at=queued.expires_at,
         )  # fmt: skip
-        tx.run(sql.message_set_status, seq=seq, new_status=MessageStatus.PENDING_UPGRADE, new_sent_at=None)
-        tx.run(sql.draft_park_by_message, seq=seq)
         message = messages.in_tx(tx, seq)
+        messages.set_status(tx, message, MessageStatus.PENDING_UPGRADE, sent_at=None, at=now)
+        tx.run(sql.draft_park_by_message, seq=seq)
         tx.announce(
             MessageChanged(queued.account_no, message.inbox_no, message.inbox_id, message.id, message.thread_id)
         )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daimon_mcp.domain.changes import MessageAdded
-from daimon_mcp.domain.ids import new_id
-from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.compose import new_message_id
 from daimon_mcp.mail.dsn import Failure, build_dsn
 from daimon_mcp.mail.sanitize import clean_line
 from daimon_mcp.operations.core import Core
+from daimon_mcp.operations.dispatch import receive_copy
 from daimon_mcp.operations.reading import understand
-from daimon_mcp.store import events, inboxes, messages
+from daimon_mcp.store import inboxes
 from daimon_mcp.store.database import Transaction
-from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
+from daimon_mcp.store.messages import Content, StoredMessage
 from daimon_mcp.texts import Texts
+
+# What a report is called, by the name of its explanation: an unknown outcome is no failure, it may have arrived.
+_SUBJECTS = {"failed": "Delivery failed", "unknown": "Delivery not confirmed"}
 
 
 class Reports:
@@ -43,6 +44,7 @@ class Reports:
             arrival=message.received_at,
             date=now,
             message_id=new_message_id(domain),
+            subject=_SUBJECTS[text],
             explanation="\n".join([self._texts.text("mail", f"dsn.{text}").prose("body"), "", *map(_line, failures)]),
         )
         understood, _ = await understand(core, content)
@@ -54,33 +56,7 @@ class Reports:
         inbox = inboxes.one_in(tx, message.inbox_no)
         if inbox.deleted_at is not None:
             return
-        public_id = new_id("msg", now)
-        placed = messages.place(
-            tx,
-            NewMessage(
-                id=public_id,
-                inbox_no=inbox.no,
-                mailbox=inboxes.INBOX,
-                direction="inbound",
-                status=MessageStatus.RECEIVED,
-                content=report,
-                seen=False,
-                received_at=now,
-                mail_from="",
-                thread_seq=message.thread_seq,
-            ),
-        )
-        events.record(
-            tx,
-            "message.received",
-            account_no=inbox.account_no,
-            inbox_no=inbox.no,
-            now=now,
-            payload={"inbox_id": inbox.id, "message_id": public_id, "thread_id": placed.thread_id},
-        )
-        tx.announce(
-            MessageAdded(inbox.account_no, inbox.no, inbox.id, public_id, placed.thread_id, inboxes.INBOX, placed.seq)
-        )
+        receive_copy(tx, inbox, report, mail_from="", tag=None, now=now, thread_seq=message.thread_seq)
 
 
 def _line(failure: Failure) -> str:

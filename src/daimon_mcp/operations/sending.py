@@ -14,7 +14,7 @@ import orjson
 from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
-from daimon_mcp.domain.changes import MessageAdded, QueueChanged
+from daimon_mcp.domain.changes import QueueChanged
 from daimon_mcp.domain.clock import day_period, iso_or_none, month_period
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
@@ -24,7 +24,7 @@ from daimon_mcp.domain.tiers import check_send, usage_facts
 from daimon_mcp.mail.compose import reply_references
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Link, Outcome, Policy
-from daimon_mcp.operations.dispatch import is_role, let_go, local_inbox
+from daimon_mcp.operations.dispatch import added, is_role, let_go, local_inbox
 from daimon_mcp.operations.lint import lint
 from daimon_mcp.operations.outgoing import (
     Composition,
@@ -327,7 +327,7 @@ class Sending:
             message = messages.in_tx(tx, placed.seq)
         else:
             tx.announce(QueueChanged())
-        tx.announce(MessageAdded(account.no, inbox.no, inbox.id, public_id, placed.thread_id, mailbox, placed.seq))
+        tx.announce(added(inbox, message, placed.related_thread_id))
         if submission.draft_no is not None:
             tx.run(
                 sql.draft_link,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daimon_mcp.domain.clock import iso, iso_or_none
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.refusals import invalid
+from daimon_mcp.store.database import Row
 from daimon_mcp.store.drafts import StoredDraft
 from daimon_mcp.store.messages import Person, StoredMessage
 from daimon_mcp.store.queue import StoredDelivery
@@ -64,6 +65,8 @@ def _system_labels(message: StoredMessage) -> list[str]:
         labels.append("unread")
     if message.status == "bounced":
         labels.append("bounced")
+    if message.hold_reason:
+        labels.append("blocked")
     return labels
 
 
@@ -91,6 +94,9 @@ def message_view(message: StoredMessage) -> dict[str, Any]:
         "sent_at": iso_or_none(message.sent_at) if message.direction == "outbound" else None,
         **({"scheduled_at": iso_or_none(message.send_at)} if message.status == "scheduled" else {}),
         **({"tag": message.tag} if message.tag else {}),
+        **({"hold_reason": message.hold_reason} if message.hold_reason else {}),
+        **({"linked_by": message.linked_by} if message.linked_by else {}),
+        **({"new_participant": True} if message.new_participant else {}),
         "size": message.size,
         "est_tokens": message.est_tokens,
     }
@@ -113,6 +119,37 @@ def delivery_view(delivery: StoredDelivery) -> dict[str, Any]:
     return view
 
 
+def attachment_view(row: Row) -> dict[str, Any]:
+    """A row of `attachments_of`: what there is, never the bytes."""
+    public_id, _, filename, content_type, content_id, disposition, size, *_ = row
+    return {
+        "id": public_id,
+        "filename": filename,
+        "content_type": content_type,
+        "content_id": content_id,
+        "disposition": disposition,
+        "size": size,
+    }
+
+
+def reading_view(facts: Mapping[str, Any], *, shortened: bool) -> dict[str, Any]:
+    """What the reading rules found in a message; nothing of what they did not find, but `codes` always.
+
+    `quoted` says what was left out of an answer and which rule drew the line.
+    """
+    view: dict[str, Any] = {"codes": facts.get("codes", [])}
+    if shortened:
+        view["quoted"] = {
+            "est_tokens": -(-facts.get("quoted_chars", 0) // 4),
+            "rule": facts.get("rule"),
+            "confidence": facts.get("confidence"),
+        }
+    for name in ("signature", "forwarded", "hidden_text", "alt_mismatch", "trackers", "invite", "bounce"):
+        if facts.get(name):
+            view[name] = facts[name]
+    return view
+
+
 def thread_view(thread: StoredThread) -> dict[str, Any]:
     """A thread without its messages."""
     return {
@@ -125,6 +162,7 @@ def thread_view(thread: StoredThread) -> dict[str, Any]:
         "unread_count": thread.unread_count,
         "created_at": iso(thread.created_at),
         "updated_at": iso(thread.last_at),
+        **({"related_thread_id": thread.related_id} if thread.related_id else {}),
     }
 
 

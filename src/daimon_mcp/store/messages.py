@@ -116,6 +116,7 @@ class Placed:
 
     seq: int
     thread_id: str
+    related_thread_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class StoredMessage:
     new_participant: bool
     flagged: bool
     answered: bool
+    came_n: int
 
 
 def message_of(row: Row) -> StoredMessage:
@@ -170,14 +172,15 @@ def message_of(row: Row) -> StoredMessage:
         seq, id_, inbox_no, inbox_id, thread_id, mailbox, direction, status, kind, message_id, in_reply_to, references,
         from_address, from_name, to, cc, bcc, reply_to, tag, subject, preview, labels, has_attachments, seen, size,
         est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at, deleted_at, thread_seq, mailbox_no, uid,
-        hold_reason, linked_by, new_participant, flagged, answered,
-    ) = row[:41]  # fmt: skip
+        hold_reason, linked_by, new_participant, flagged, answered, came_n,
+    ) = row[:42]  # fmt: skip
     return StoredMessage(
         seq, id_, inbox_no, inbox_id, thread_id, mailbox, direction, status, kind, message_id, in_reply_to,
         tuple(orjson.loads(references)), {"email": from_address, "name": from_name}, orjson.loads(to), orjson.loads(cc),
         orjson.loads(bcc), orjson.loads(reply_to), tag, subject, preview, orjson.loads(labels), bool(has_attachments),
         bool(seen), size, est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at, deleted_at,
         thread_seq, mailbox_no, uid, hold_reason, linked_by, bool(new_participant), bool(flagged), bool(answered),
+        came_n,
     )  # fmt: skip
 
 
@@ -212,6 +215,7 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
         unread=unseen,
         at=new.received_at,
     )
+    came_n = changes.record(tx, inbox_no=new.inbox_no, seq=seq, message_id=new.id, what=What.NEW, at=new.received_at)
     tx.run(
         sql.message_insert,
         seq=seq,
@@ -252,6 +256,7 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
         hold_reason=new.hold_reason,
         linked_by=joined.linked_by,
         new_participant=int(joined.new_participant),
+        came_n=came_n,
     )
     tx.run(sql.body_insert, seq=seq, authentication_json=_dump(new.authentication), **_body(content))
     _insert_attachments(tx, seq, content.attachments, new.received_at)
@@ -280,12 +285,11 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
             bytes=0,
             received_at=None,
         )
-    changes.record(tx, inbox_no=new.inbox_no, seq=seq, message_id=new.id, what=What.NEW, at=new.received_at)
     for moved_seq, moved_id in joined.moved:
         changes.record(
             tx, inbox_no=new.inbox_no, seq=moved_seq, message_id=moved_id, what=What.THREAD, at=new.received_at
         )
-    return Placed(seq, joined.id)
+    return Placed(seq, joined.id, joined.related_id)
 
 
 def _body(content: Content) -> dict[str, Any]:
@@ -356,6 +360,15 @@ def move(tx: Transaction, message: StoredMessage, mailbox: str, *, what: str, at
     if aside != was_aside:
         _count(tx, message, thread_seq, -1 if aside else 1, unseen)
     changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=what, at=at)
+    return True
+
+
+def release(tx: Transaction, message: StoredMessage, *, at: int) -> bool:
+    """Take a held message out of quarantine into INBOX, as if it came now; False if it is not held."""
+    if message.hold_reason is None or not move(tx, message, inboxes.INBOX, what=What.MOVED, at=at):
+        return False
+    n = changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=What.RELEASED, at=at)
+    tx.run(sql.message_release, seq=message.seq, new_came_n=n)
     return True
 
 

@@ -42,6 +42,7 @@ def _reading(connection: sqlite3.Connection) -> None:
                 "hold_reason TEXT",
                 "linked_by TEXT",
                 "new_participant SMALLINT DEFAULT 0 NOT NULL",
+                "came_n BIGINT DEFAULT 0 NOT NULL",
             ),
             "bodies": ("reading_json TEXT DEFAULT '{}' NOT NULL", "rules_version BIGINT DEFAULT 0 NOT NULL"),
             "attachments": (
@@ -64,6 +65,9 @@ def _reading(connection: sqlite3.Connection) -> None:
         """INSERT INTO changes (inbox_no, n, message_seq, message_id, what, at)
            SELECT inbox_no, row_number() OVER (PARTITION BY inbox_no ORDER BY seq), seq, id, 'new', received_at
            FROM messages WHERE deleted_at IS NULL"""
+    )
+    connection.execute(
+        "UPDATE messages SET came_n = c.n FROM changes AS c WHERE c.message_seq = messages.seq"
     )
     connection.execute(
         "UPDATE inboxes SET change_seq = coalesce((SELECT max(n) FROM changes WHERE inbox_no = inboxes.no), 0)"

@@ -498,6 +498,7 @@ _row = select(
     messages.c.new_participant,
     messages.c.flagged,
     messages.c.answered,
+    messages.c.came_n,
 )
 _joined = (
     _row.join(inboxes, inboxes.c.no == messages.c.inbox_no)
@@ -528,6 +529,8 @@ _matching = and_(
     or_(b("direction") == "", messages.c.direction == b("direction")),
     or_(b("kind") == "", messages.c.kind == b("kind")),
     or_(b("unread") == 0, messages.c.seen == 0),
+    or_(b("status") == "", messages.c.status == b("status")),
+    or_(b("held") == 0, messages.c.hold_reason.is_not(None)),
     messages.c.received_at >= b("received_from"),
     messages.c.received_at < b("received_to"),
 )
@@ -538,7 +541,17 @@ _shown = _joined.where(_matching, _between).limit(b("limit"))
 _page = _shown.where(_in_inbox, messages.c.aside == 0)
 _unread_page = _shown.where(_unread, messages.c.aside == 0)
 _mailbox_page = _shown.where(messages.c.mailbox_no == b("mailbox_no"))
-_conversation_page = _shown.where(messages.c.thread_seq == b("thread_seq"), messages.c.aside == 0)
+_conversation_page = _shown.where(
+    messages.c.thread_seq == b("thread_seq"),
+    messages.c.aside == 0,
+    or_(b("mailbox_no") == 0, messages.c.mailbox_no == b("mailbox_no")),
+    or_(
+        b("label") == "",
+        select(labels.c.seq)
+        .where(labels.c.inbox_no == b("inbox_no"), labels.c.label == b("label"), labels.c.seq == messages.c.seq)
+        .exists(),
+    ),
+)
 # The label's rows lead: CROSS JOIN keeps SQLite from starting at the messages.
 _label_page = _shown.join(labels, labels.c.seq == messages.c.seq).where(
     labels.c.inbox_no == b("inbox_no"),
@@ -561,7 +574,6 @@ _inbound = _joined.where(
     messages.c.deleted_at.is_(None),
     messages.c.direction == "inbound",
     messages.c.aside == 0,
-    or_(b("thread_seq") == 0, messages.c.thread_seq == b("thread_seq")),
 ).limit(b("limit"))
 # Mail that came, or was let out of quarantine, after a place in the log of changes: `n` comes after the message's row.
 arrived_after = (
@@ -610,7 +622,7 @@ message_set_seen = update(messages).where(messages.c.seq == b("seq")).values(see
 message_set_labels = (
     update(messages).where(messages.c.seq == b("seq")).values(labels_json=b("new_labels"), modseq=b("new_modseq"))
 )
-message_hold = update(messages).where(messages.c.seq == b("seq")).values(hold_reason=b("new_reason"))
+message_release = update(messages).where(messages.c.seq == b("seq")).values(hold_reason=None, came_n=b("new_came_n"))
 message_set_kind = (
     update(messages)
     .where(messages.c.seq == b("seq"))
@@ -656,8 +668,6 @@ changes_after = (
     .order_by(changes.c.n)
     .limit(b("limit"))
 )
-changes_oldest = select(func.min(changes.c.n)).where(changes.c.inbox_no == b("inbox_no"))
-changes_prune = delete(changes).where(changes.c.at < b("before"))
 
 # -- lists -----------------------------------------------------------------------------------------------------------
 

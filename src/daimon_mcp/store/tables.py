@@ -213,6 +213,8 @@ class Messages(SQLModel, table=True):
     hold_reason: str | None = _text()
     linked_by: str | None = _text()
     new_participant: int = _small()
+    # Where the inbox's log of changes says that it came, or came out of quarantine.
+    came_n: int = _big(0)
 
 
 class Bodies(SQLModel, table=True):
@@ -309,7 +311,7 @@ class Changes(SQLModel, table=True):
     thread or text.
     """
 
-    __table_args__ = (Index("changes_at", "at"), {"sqlite_with_rowid": False})
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     inbox_no: int = _key()
     n: int = _key()

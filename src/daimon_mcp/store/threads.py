@@ -51,6 +51,7 @@ class Joined:
     threads: int
     linked_by: str | None
     new_participant: bool
+    related_id: str | None
     moved: Sequence[tuple[int, str]] = ()
 
 
@@ -146,7 +147,7 @@ def join(
     target: _Known | None = None
     if found:
         target = _known(tx, found[0])
-        if forced is None and not quotes and _another_subject(target.base_subject, base_subject):
+        if forced is None and sender is not None and not quotes and _another_subject(target.base_subject, base_subject):
             # It answers nothing that was said there: a conversation of its own that began in that thread.
             related, target = target.seq, None
         elif forced is None:
@@ -160,7 +161,7 @@ def join(
                     target = _known(tx, larger.seq)
     elif own is not None:
         target = _known(tx, own)
-        if _another_subject(target.base_subject, base_subject) and not _oldest_quotes(tx, own):
+        if sender is not None and _another_subject(target.base_subject, base_subject) and not _oldest_quotes(tx, own):
             # The parent came after its child, which had left its subject: the child's thread was a split.
             target = None
     elif is_reply and not parents and sender is not None:
@@ -202,7 +203,9 @@ def join(
         if own is not None and own != seq:
             tx.run(sql.ref_point, inbox_no=inbox_no, message_id=message_id, to_seq=seq)
     one_more = int(counted and count_ == 1)
-    return Joined(seq, thread_id, one_more - one_less, linked_by, stranger, moved)
+    split_from = related if target is None else target.related_seq
+    related_id = None if split_from is None else _known(tx, split_from).id
+    return Joined(seq, thread_id, one_more - one_less, linked_by, stranger, related_id, moved)
 
 
 def _another_subject(known: str, new: str) -> bool:

@@ -29,7 +29,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_wait_reports_progress_and_ends_with_the_mail(daimon: Daimon, era: str) -> None:
-    daimon.operations.messages.progress_seconds = 0.01
+    daimon.operations.waiting.progress_seconds = 0.01
     reported: list[tuple[float, float | None]] = []
     twice = anyio.Event()
 
@@ -58,7 +58,7 @@ async def test_a_wait_reports_progress_and_ends_with_the_mail(daimon: Daimon, er
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("transport", [over_http, over_sse])
 async def test_progress_over_sockets(serving: Daimon, transport: Any, era: str) -> None:
-    serving.operations.messages.progress_seconds = 0.01
+    serving.operations.waiting.progress_seconds = 0.01
     reported = anyio.Event()
 
     async def report(progress: float, total: float | None, message: str | None) -> None:
@@ -79,7 +79,7 @@ async def test_progress_over_sockets(serving: Daimon, transport: Any, era: str) 
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_without_a_callback_nothing_is_reported(daimon: Daimon, era: str) -> None:
-    daimon.operations.messages.progress_seconds = 0.01
+    daimon.operations.waiting.progress_seconds = 0.01
     async with daimon.agent(era) as agent:
         await agent.do("create_inbox")
         assert (await agent.do("wait_for_message", timeout_seconds=0))["timed_out"] is True

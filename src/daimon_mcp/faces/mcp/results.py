@@ -16,14 +16,13 @@ from mcp_types import CallToolResult, TextContent
 View = Mapping[str, Any]
 
 
-def success(summary: str, envelope: View, *, reading: bool = True, offset: int = 0) -> CallToolResult:
+def success(summary: str, envelope: View, *, reading: bool = True) -> CallToolResult:
     """The result of an operation that was done.
 
-    `reading` shows what was read; a tool that writes does not repeat what its caller has just sent. `offset` is where
-    in a message's text the caller asked to go on.
+    `reading` shows what was read; a tool that writes does not repeat what its caller has just sent.
     """
     result: View = envelope["result"]
-    parts = [summary, *_body(result, reading=reading, offset=offset)]
+    parts = [summary, *_body(result, reading=reading)]
     if "agent_script" in result:
         parts.append(result["agent_script"])
     return _result([*parts, _steps(envelope["next_steps"])], envelope, is_error=False)
@@ -56,7 +55,7 @@ def _steps(steps: Sequence[str]) -> str:
     return "\n".join(f"Next: {step}" for step in steps)
 
 
-def _body(result: View, *, reading: bool, offset: int) -> list[str]:
+def _body(result: View, *, reading: bool) -> list[str]:
     """What a result says besides its summary: facts of ours as one line of JSON, then strangers' words in marks."""
     for name, row in _ROWS.items():
         if name in result:
@@ -67,9 +66,13 @@ def _body(result: View, *, reading: bool, offset: int) -> list[str]:
         facts = {**_without(result, ("thread",)), "message_count": thread["message_count"]}
         return [_json(facts), _fence([_mail(each, each["reply_body"]) for each in thread["messages"]])]
     if result.get("message"):
-        return [_json(result, without=("message",)), *_message(result["message"], 0)]
+        return [_json(result, without=("message",)), *_message(result["message"])]
+    if "source" in result:
+        return _wanted(result)
+    if "changes" in result:
+        return [_json(result, without=("changes",)), _fence(["\n".join(map(_change_row, result["changes"]))])]
     if "body_text" in result and "from_address" in result:
-        return _message(result, offset)
+        return _message(result)
     if "body_text" in result:
         return _draft(result, reading=reading)
     people = _fence([f"To: {_people(result['recipients'])}"]) if result.get("recipients") else ""
@@ -118,14 +121,32 @@ _ROWS: Mapping[str, Callable[[View], str]] = {
 }
 
 
-def _message(message: View, offset: int) -> list[str]:
-    names = ("id", "thread_id", "kind", "delivery_status", "next_offset", "truncated_fields")
-    text: str = message["body_text"]
-    new: str = message["reply_body"]
-    # The new words of an answer are enough, unless they may be cut short themselves: `offset` counts in body_text.
-    whole = not message["truncated"] or 2 * len(new) < len(text)
-    if message.get("in_reply_to") and offset == 0 and whole:
-        text = new
+def _wanted(result: View) -> list[str]:
+    """A code or a link and where it came from: strangers' words too."""
+    found: View = result.get("code") or result["link"]
+    source: View = result["source"]
+    lines = [
+        *(("Code", found[name]) for name in ("value",) if name in found),
+        *(("Link", found[name]) for name in ("url",) if name in found),
+        *((name.replace("_", " ").capitalize(), str(found[name])) for name in _OF_WANTED if found.get(name)),
+        ("From", f"{source['from_name']} <{source['from_address']}>".strip()),
+        ("Subject", source["subject"]),
+    ]
+    return [_json(result, without=("code", "link", "source")), _fence(["\n".join(_head(lines))])]
+
+
+_OF_WANTED = ("kind", "bound_domain", "expires_in", "text", "host", "mismatch")
+
+
+def _change_row(change: View) -> str:
+    what = ", ".join(change["what"])
+    message: View | None = change["message"]
+    return f"{what}: {change['message_id'] if message is None else _message_row(message)}"
+
+
+def _message(message: View) -> list[str]:
+    names = ("id", "thread_id", "kind", "delivery_status", "hold_reason", "quoted", "next_offset", "truncated_fields")
+    text: str = message["reply_body"] if message["body_text"] is None else message["body_text"]
     return [_json({name: message.get(name) for name in names}), _fence([_mail(message, text)])]
 
 
@@ -140,8 +161,26 @@ def _mail(message: View, text: str) -> str:
         *(("Attachment", _attachment(each)) for each in message.get("attachments", ())),
         *(("Delivery", _delivery(each)) for each in message.get("deliveries", ())),
         *(("Damaged", each) for each in message.get("parse_warnings", ())),
+        *_read_out(message),
     ]
     return "\n".join([*_head(head), "", text])
+
+
+def _read_out(message: View) -> list[tuple[str, str]]:
+    """What the reading rules found that the text itself does not say."""
+    found = [("Code", f"{each['value']} ({each['kind']})") for each in message.get("codes", ())]
+    found += [("Link", url) for url in message.get("cta_links", ())]
+    hidden: View = message.get("hidden_text") or {}
+    if hidden.get("suspicious"):
+        found.append(("Hidden text removed", f"{hidden['chars']} characters that no reader sees"))
+    if message.get("alt_mismatch"):
+        found.append(("Differs", "the plain text part says something else than the HTML that people see, shown here"))
+    if invite := message.get("invite"):
+        when = " to ".join(each for each in (invite.get("starts"), invite.get("ends")) if each)
+        found.append(("Invitation", ", ".join(each for each in (invite["summary"], when, invite["location"]) if each)))
+    for each in (message.get("bounce") or {}).get("failures", ()):
+        found.append(("Not delivered", f"{each['recipient']} {each['status']}: {each['reason']}"))
+    return found
 
 
 def _head(fields: Sequence[tuple[str, str]]) -> list[str]:

@@ -106,7 +106,7 @@ class MailServer(MCPServer[Any]):
                     return shown
                 envelope["result"] = shown
             summary = self._operations.guide.summary(outcome, self._dialect)
-            return results.success(summary, envelope, reading=spec.reads, offset=getattr(request, "offset", 0))
+            return results.success(summary, envelope, reading=spec.reads)
         except Refused as refused:
             log.info("tool %s refused: %s", name, refused)
             return await self._refusal(refused, actor, arguments)
