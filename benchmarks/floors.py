@@ -9,12 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from daimon_mcp.domain.ids import new_id
+from daimon_mcp.store import search
 from daimon_mcp.store import tables as t
 from daimon_mcp.store.compiled import SCHEMA
 from daimon_mcp.store.messages import Content
@@ -37,7 +38,8 @@ BODY_COLUMNS = tuple(t.Bodies.model_fields)
 
 
 @cache
-def _insert(table: str, columns: tuple[str, ...]) -> str:
+def insert_text(table: str, columns: tuple[str, ...]) -> str:
+    """An INSERT of these columns, values by place."""
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
 
@@ -59,6 +61,7 @@ def message_values(content: Content, *, id: str, seq: int, n: int, thread_seq: i
         "has_attachments": int(bool(content.attachments)), "seen": 0, "answered": 0, "flagged": 0,
         "size": content.blob.size, "est_tokens": content.est_tokens, "blob_hash": content.blob.hash, "draft_id": None,
         "date": content.date, "received_at": at, "sent_at": None, "send_at": None, "deleted_at": None, "purge_at": None,
+        "aside": 0, "hold_reason": None, "linked_by": None, "new_participant": 0, "came_n": n,
     }  # fmt: skip
 
 
@@ -68,8 +71,20 @@ def body_values(content: Content, seq: int) -> Any:
         "seq": seq, "text": content.text, "reply_text": content.reply_text, "html": content.html,
         "links_json": dump(content.links), "warnings_json": dump(content.warnings), "authentication_json": "{}",
         "header_length": content.header_length, "envelope_json": dump(content.envelope),
-        "structure_json": dump(content.structure),
+        "structure_json": dump(content.structure), "reading_json": dump(content.reading),
+        "rules_version": content.rules_version,
     }  # fmt: skip
+
+
+SEARCH_TEXT = "INSERT INTO search (rowid, subject, sender, recipients, body, files) VALUES "
+
+
+def search_values(content: Content, seq: int) -> tuple[Any, ...]:
+    """The row of the search index."""
+    sender = f"{content.from_['name']} {content.from_['email']}"
+    to = "\n".join(f"{person['name']} {person['email']}" for person in [*content.to, *content.cc])
+    files = "\n".join(each.filename for each in content.attachments)
+    return seq, content.subject, sender, to, content.text, files
 
 
 def _people(content: Content) -> str:
@@ -77,7 +92,7 @@ def _people(content: Content) -> str:
 
 
 class RawStore:
-    """The least that gives the same rows: seven statements for a message, everything else known beforehand."""
+    """The least that gives the same rows: nine statements for a message, everything else known beforehand."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(f"file:{path}?vfs=unix-excl", uri=True, isolation_level=None)
@@ -85,6 +100,7 @@ class RawStore:
             self._connection.execute(f"PRAGMA {pragma}")
         for statement in SCHEMA:
             self._connection.execute(statement.sqlite)
+        self._connection.execute(search.SCHEMA)
         self._connection.execute("INSERT INTO accounts VALUES (1, 'acc_1', 'agent', 'free', 'active', 1, 0)")
         self._connection.execute(
             "INSERT INTO inboxes (no, id, account_no, address, display_name, status, metadata_json, created_at, "
@@ -113,14 +129,17 @@ class RawStore:
         seq, blob = 1 << 40 | n, content.blob
         execute("INSERT INTO blobs VALUES (?, ?, ?, ?, ?)", (blob.hash, blob.size, blob.encoding, blob.data, at))
         execute(
-            "INSERT INTO threads VALUES (?, ?, 1, ?, ?, ?, '[]', 1, 1, ?, ?, NULL)",
+            "INSERT INTO threads VALUES (?, ?, 1, ?, ?, ?, '[]', 1, 1, ?, ?, NULL, NULL, NULL)",
             (n, new_id("thr", at), content.subject, content.base_subject, _people(content), at, at),
         )
         execute("INSERT INTO refs VALUES (1, ?, ?)", (content.message_id, n))
-        row = message_values(content, id=new_id("msg", at), seq=seq, n=n, thread_seq=n, mailbox_no=1, at=at)
-        execute(_insert("messages", tuple(row)), tuple(row.values()))
+        identity = new_id("msg", at)
+        row = message_values(content, id=identity, seq=seq, n=n, thread_seq=n, mailbox_no=1, at=at)
+        execute(insert_text("messages", tuple(row)), tuple(row.values()))
         row = body_values(content, seq)
-        execute(_insert("bodies", tuple(row)), tuple(row.values()))
+        execute(insert_text("bodies", tuple(row)), tuple(row.values()))
+        execute(f"{SEARCH_TEXT} (?, ?, ?, ?, ?, ?)", search_values(content, seq))
+        execute("INSERT INTO changes VALUES (1, ?, ?, ?, 'new', ?)", (n, seq, identity, at))
         execute(
             "UPDATE mailboxes SET uidnext = ?, highestmodseq = ?, total = ?, unseen = ? WHERE no = 1", (n + 1, n, n, n)
         )
@@ -181,11 +200,15 @@ class SessionStore:
             thread_seq = thread.seq
             assert thread_seq is not None
             session.add(t.Refs(inbox_no=1, message_id=content.message_id or "", thread_seq=thread_seq))
-            row = message_values(
-                content, id=new_id("msg", at), seq=seq, n=n, thread_seq=thread_seq, mailbox_no=1, at=at
-            )
+            identity = new_id("msg", at)
+            row = message_values(content, id=identity, seq=seq, n=n, thread_seq=thread_seq, mailbox_no=1, at=at)
             session.add(t.Messages(**row))
             session.add(t.Bodies(**body_values(content, seq)))
+            session.add(t.Changes(inbox_no=1, n=n, message_seq=seq, message_id=identity, what="new", at=at))
+            names: list[str] = ["seq", "subject", "sender", "recipients", "body", "files"]
+            values = dict(zip(names, search_values(content, seq), strict=True))
+            connection = await session.connection()
+            await connection.execute(text(f"{SEARCH_TEXT} ({', '.join(f':{name}' for name in names)})"), values)
 
     async def close(self) -> None:
         """Close the file."""
@@ -201,21 +224,23 @@ def fill(connection: sqlite3.Connection, *, messages: int, inboxes: int) -> None
     execute("BEGIN")
     execute("INSERT INTO accounts VALUES (1, 'acc_1', 'agent', 'free', 'active', 1, 0)")
     execute("INSERT INTO blobs VALUES ('0', 2000, 'raw', zeroblob(0), 0)")
-    text = "Thank you for your order. It will be with you on Friday. " * 10
+    words = "Thank you for your order. It will be with you on Friday. " * 10
     ns = [0] * (inboxes + 1)
     threads = 0
     message_rows: list[tuple[Any, ...]] = []
     body_rows: list[tuple[Any, ...]] = []
+    change_rows: list[tuple[Any, ...]] = []
     thread_rows: list[tuple[Any, ...]] = []
     template = dict.fromkeys(MESSAGE_COLUMNS, None) | {
-        "direction": "inbound", "status": "received", "kind": "message", "references_json": "[]", "from_name": "Ann",
+        "direction": "inbound", "status": "received", "kind": "human", "references_json": "[]", "from_name": "Ann",
         "to_json": '[{"email":"bench@agents.localhost","name":""}]', "cc_json": "[]", "bcc_json": "[]",
-        "reply_to_json": "[]", "mail_from": "ann@example.com", "preview": text[:200], "labels_json": "[]",
+        "reply_to_json": "[]", "mail_from": "ann@example.com", "preview": words[:200], "labels_json": "[]",
         "has_attachments": 0, "seen": 1, "answered": 0, "flagged": 0, "size": 2000, "est_tokens": 150, "blob_hash": "0",
+        "aside": 0, "new_participant": 0,
     }  # fmt: skip
     body = dict.fromkeys(BODY_COLUMNS, None) | {
-        "text": text, "reply_text": text, "links_json": "[]", "warnings_json": "[]", "authentication_json": "{}",
-        "header_length": 500, "envelope_json": "[]", "structure_json": "[]",
+        "text": words, "reply_text": words, "links_json": "[]", "warnings_json": "[]", "authentication_json": "{}",
+        "header_length": 500, "envelope_json": "[]", "structure_json": "[]", "reading_json": "{}", "rules_version": 1,
     }  # fmt: skip
     for inbox in range(1, inboxes + 1):
         execute(
@@ -233,11 +258,13 @@ def fill(connection: sqlite3.Connection, *, messages: int, inboxes: int) -> None
     def flush() -> None:
         execute_many = connection.executemany
         execute_many(
-            "INSERT INTO threads VALUES (?, ?, ?, 'Order', 'order', '[]', '[]', ?, 0, 0, 0, NULL)", thread_rows
+            "INSERT INTO threads VALUES (?, ?, ?, 'Order', 'order', '[]', '[]', ?, 0, 0, 0, NULL, NULL, NULL)",
+            thread_rows,
         )
-        execute_many(_insert("messages", MESSAGE_COLUMNS), message_rows)
-        execute_many(_insert("bodies", BODY_COLUMNS), body_rows)
-        for rows in (thread_rows, message_rows, body_rows):
+        execute_many(insert_text("messages", MESSAGE_COLUMNS), message_rows)
+        execute_many(insert_text("bodies", BODY_COLUMNS), body_rows)
+        execute_many("INSERT INTO changes VALUES (?, ?, ?, ?, 'new', ?)", change_rows)
+        for rows in (thread_rows, message_rows, body_rows, change_rows):
             rows.clear()
 
     at = 1_790_000_000_000_000
@@ -253,15 +280,17 @@ def fill(connection: sqlite3.Connection, *, messages: int, inboxes: int) -> None
             "seq": seq, "id": f"msg_{number}", "inbox_no": inbox, "mailbox_no": inbox, "uid": n, "modseq": n,
             "thread_seq": thread, "message_id": f"<{number}@example.com>", "subject": f"Order {number}",
             "from_address": f"ann{number % 97}@example.com", "date": at + number, "received_at": at + number,
+            "came_n": n,
         }  # fmt: skip
         message_rows.append(tuple(row.values()))
         body_rows.append(tuple((body | {"seq": seq}).values()))
+        change_rows.append((inbox, n, seq, f"msg_{number}", at + number))
         if len(message_rows) == 5000:
             flush()
     flush()
     connection.executemany(
-        "UPDATE inboxes SET next_n = ?, message_count = ?, thread_count = ? WHERE no = ?",
-        [(ns[no] + 1, ns[no], (ns[no] + 2) // 3, no) for no in range(1, inboxes + 1)],
+        "UPDATE inboxes SET next_n = ?, change_seq = ?, message_count = ?, thread_count = ? WHERE no = ?",
+        [(ns[no] + 1, ns[no], ns[no], (ns[no] + 2) // 3, no) for no in range(1, inboxes + 1)],
     )
     connection.executemany(
         "UPDATE mailboxes SET uidnext = ?, highestmodseq = ?, total = ? WHERE no = ?",

@@ -199,13 +199,11 @@ def inflating_pdf(mebibytes: int) -> bytes:
     return pages_pdf(stream(zlib.compress(once, 9), b"/Filter[/FlateDecode/FlateDecode]"))
 
 
-def zip_bomb(name: str, main: str, mebibytes: int) -> bytes:
-    """An office file whose part `name` inflates to so many mebibytes of white space; written as a stream."""
+def zip_bomb(name: str, mebibytes: int) -> bytes:
+    """An office file whose main part `name` inflates to so many mebibytes of white space; written as a stream."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("_rels/.rels", OFFICE_RELATIONS.format(main=main))
-        if name != main:
-            file.writestr(main, "<workbook/>")
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        file.writestr("_rels/.rels", OFFICE_RELATIONS.format(main=name))
         with file.open(name, "w", force_zip64=True) as part:
             part.write(b"<document>")
             for _ in range(mebibytes):

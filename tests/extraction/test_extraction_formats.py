@@ -146,6 +146,15 @@ def test_pdf_pages_are_numbered(extract: Extract) -> None:
     assert (result.text, result.facts) == ("[Page 1]\none\n\n[Page 2]\ntwo", {"pages": 2})
 
 
+def test_pdf_form_that_was_filled_in(extract: Extract) -> None:
+    widget = b"<</Type/Annot/Subtype/Widget/FT/Tx/T(Name)/V<FEFF0041006E006E00E9>/Rect[0 0 99 20]>>"
+    box = b"<</Type/Annot/Subtype/Widget/FT/Btn/T(Agreed)/V/Yes/Rect[0 0 9 9]>>"
+    empty = b"<</Type/Annot/Subtype/Widget/FT/Tx/T(Empty)/Rect[0 0 9 9]>>"
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Annots[4 0 R 5 0 R 6 0 R]>>"
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>", page, widget, box, empty]
+    assert extract(samples.pdf(objects), PDF, "").text == "Name: Anné\nAgreed: Yes"
+
+
 def test_pdf_written_by_a_library_has_no_text(extract: Extract) -> None:
     document = pypdfium2.PdfDocument.new()
     document.new_page(200, 200).close()  # pyright: ignore[reportUnknownMemberType]

@@ -34,17 +34,17 @@ def still_works(extract: Extract) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "main", "content_type"),
+    ("name", "content_type", "mebibytes"),
     [
-        ("word/document.xml", "word/document.xml", DOCX),
-        ("xl/workbook.xml", "xl/workbook.xml", XLSX),
-        ("content.xml", "content.xml", ODT),
-        ("ppt/presentation.xml", "ppt/presentation.xml", PPTX),
+        ("word/document.xml", DOCX, 1024),
+        ("xl/workbook.xml", XLSX, 1024),
+        ("content.xml", ODT, 200),
+        ("ppt/presentation.xml", PPTX, 200),
     ],
 )
-def test_archives_that_inflate_to_a_gigabyte(extract: Extract, name: str, main: str, content_type: str) -> None:
-    bomb = samples.zip_bomb(name, main, 1024)
-    assert len(bomb) < 2 * MIB
+def test_archives_that_inflate_to_much(extract: Extract, name: str, content_type: str, mebibytes: int) -> None:
+    bomb = samples.zip_bomb(name, mebibytes)
+    assert len(bomb) < 6 * MIB
     assert extract(bomb, content_type, "").status == "too_large"
     # The same with a directory that says the part is small: what comes out is counted.
     place = bomb.rindex(b"PK\x01\x02", 0, bomb.rindex(b"PK\x05\x06"))
@@ -60,7 +60,7 @@ def test_archives_of_very_many_files(extract: Extract) -> None:
 
 
 def test_archives_inside_stay_closed(extract: Extract) -> None:
-    inner = samples.zip_bomb("word/document.xml", "word/document.xml", 200)
+    inner = samples.zip_bomb("word/document.xml", 200)
     body = samples.word("<w:p><w:r><w:t>words</w:t></w:r></w:p>")
     outer = samples.archive(
         {
@@ -95,7 +95,7 @@ def nested(opening: str, closing: str, depth: int) -> str:
         (b"<a>" * 2_000_000, "application/xml"),
         (b"<div>" * 300_000, "text/html"),
         (b"<table><tr><td>" * 100_000, "text/html"),
-        (b"{\\rtf1" + b"{" * 3_000_000, "application/rtf"),
+        (b"{\\rtf1" + b"{" * 1_000_000, "application/rtf"),
         (b"BEGIN:VEVENT\n" * 500_000, "text/calendar"),
         (b'A;B="' * 1_000_000, "text/calendar"),
         (b"BEGIN:VCARD\nNOTE;QUOTED-PRINTABLE:=\n" + b"=\n" * 2_000_000, "text/vcard"),

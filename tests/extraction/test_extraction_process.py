@@ -116,9 +116,11 @@ async def test_one_that_does_not_take_its_job_is_killed(hasty: Extraction) -> No
     assert await child_of(hasty) != pid
 
 
-async def test_what_was_read_in_time_is_kept(hasty: Extraction) -> None:
-    result = await hasty.extract(b"{\\rtf1 words " + b"{\\b" * 6_000_000, "text/rtf", "")
+async def test_what_was_read_in_time_is_kept() -> None:
+    extraction = Extraction(seconds=2)
+    result = await extraction.extract(b"{\\rtf1 words " + b"{" * 10_000_000, "text/rtf", "")
     assert (result.status, result.text, result.truncated) == ("ok", "words", True)
+    await extraction.aclose()
 
 
 async def test_a_cancelled_job_leaves_the_next_alone(extraction: Extraction) -> None:
@@ -187,6 +189,16 @@ async def test_no_process_to_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert (await read(extraction)).status == "failed"
     assert (await read(extraction)).text == "hello"
     await extraction.aclose()
+
+
+def test_a_library_that_is_missing_is_no_fault_of_the_file() -> None:
+    """In a process of its own, as the child sets limits that cannot be taken back."""
+    script = (
+        "from daimon_mcp.extraction.child import read_job\n"
+        "print(read_job(b'', {'format': 'missing', 'charset': None, 'max_text': 9, 'seconds': 9})[0]['status'])"
+    )
+    result = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "failed"
 
 
 @pytest.mark.parametrize("doing", ["idle", "busy"])

@@ -1,4 +1,6 @@
-"""Ways to put words into an HTML mail that nobody sees, in two sets; the second was written after the rules.
+"""Ways to put words into an HTML mail that nobody sees, in two sets of different techniques.
+
+Whoever wrote the rules wrote both, so that they pass says that nothing broke, not how the rules do on unknown tricks.
 
 Each holds PAYLOAD where it is hidden and the word VISIBLE where it is not.
 """
@@ -20,8 +22,8 @@ class Trick:
 
 
 def _page(name: str, body: str, head: str = "", attributes: str = "") -> Trick:
-    source = f"<!doctype html><html><head>{head}</head><body{attributes}><p>{VISIBLE}</p>{body}<p>{VISIBLE}</p></body></html>"
-    return Trick(name, source)
+    seen = f"<p class=seen>{VISIBLE}</p>"
+    return Trick(name, f"<!doctype html><html><head>{head}</head><body{attributes}>{seen}{body}{seen}</body></html>")
 
 
 def _inline(style: str, tag: str = "div") -> Trick:
@@ -85,7 +87,9 @@ FIRST_SET: tuple[Trick, ...] = (
     _body("alt", f'<img src="cid:a" alt="{PAYLOAD}" width=1 height=1>'),
     _body("title", f'<p title="{PAYLOAD}">a</p>'),
     _body("font", f'<font color="#ffffff">{PAYLOAD}</font>'),
-    _body("bgcolor", f'<table bgcolor="#336699"><tr><td><span style="color:#336699">{PAYLOAD}</span></td></tr></table>'),
+    _body(
+        "bgcolor", f'<table bgcolor="#336699"><tr><td><span style="color:#336699">{PAYLOAD}</span></td></tr></table>'
+    ),
     _body("tags", "".join(chr(0xE0000 + ord(each)) for each in PAYLOAD)),
     _body("variation selectors", "a" + "".join(chr(0xE0100 + ord(each) - 16) for each in PAYLOAD)),
     _body("override", f"<p>\u202e{PAYLOAD}\u202c</p>"),
@@ -102,7 +106,7 @@ SECOND_SET: tuple[Trick, ...] = (
     _sheet("later sibling", ".m ~ p{visibility:hidden}", f'<i class="m">i</i><b>b</b><p>{PAYLOAD}</p><p class=x></p>'),
     _sheet("nth", "li:nth-child(2n){display:none}", f"<ul><li>a</li><li>{PAYLOAD}</li></ul>"),
     _sheet("last of type", "div.l p:last-of-type{display:none}", f'<div class="l"><p>a</p><p>{PAYLOAD}</p></div>'),
-    _sheet("prefix", '[class^="se"]{display:none}', f'<p class="secret">{PAYLOAD}</p>'),
+    _sheet("prefix", '[class^="sec"]{display:none}', f'<p class="secret">{PAYLOAD}</p>'),
     _sheet("substring", "[style*='zoom']{display:none}", f'<p style="zoom:1">{PAYLOAD}</p>'),
     _sheet("supports", "@supports (display:grid){.x{display:none}}"),
     _sheet("layer", "@layer a{.x{display:none}}"),
@@ -166,5 +170,7 @@ SECOND_SET: tuple[Trick, ...] = (
     _body("behind", f'<div style="background:#eee"><p style="position:absolute;z-index:-1">{PAYLOAD}</p></div>'),
     Trick("quirks mode class", f"<style>.HIDE{{display:none}}</style><p>{VISIBLE}</p><p class=hide>{PAYLOAD}</p>"),
     Trick("fragment", f"<style>.x{{display:none}}</style>{VISIBLE}<span class=x>{PAYLOAD}</span>"),
-    Trick("sheet at the end", f"<p>{VISIBLE}</p><p class=x>{PAYLOAD}</p></body></html><style>.x{{display:none}}</style>"),
+    Trick(
+        "sheet at the end", f"<p>{VISIBLE}</p><p class=x>{PAYLOAD}</p></body></html><style>.x{{display:none}}</style>"
+    ),
 )

@@ -289,6 +289,31 @@ because:
 
   User ben (ben@y.example) not listed in Domino Directory
 """
+DRAGONFLY = """This is the DragonFly Mail Agent v0.13 at mx.x.example.
+
+There was an error delivering your mail to <ben@y.example>.
+
+mx.y.example [192.0.2.9] did not like our final DATA:
+550-5.7.26 Unauthenticated email from x.example is not accepted
+550 5.7.26 see the policy
+
+Message headers follow.
+
+Message-Id: <orig@agents.example>
+"""
+PMDF = """This report relates to a message you sent with the following header fields:
+
+  Message-id: <orig@agents.example>
+  To: Ben <ben@y.example>
+
+Your message cannot be delivered to the following recipients:
+
+  Recipient address: ben@y.example
+  Reason: recipient reached disk quota
+"""
+GROUPWISE = """The message that you sent was undeliverable to the following:
+\tben@y.example (user not found)
+"""
 
 
 @pytest.mark.parametrize(
@@ -306,6 +331,9 @@ because:
         (POSTFIX_TEXT, False, [("ben@y.example", "5.7.1", "failed", "refused as spam or by policy", True)]),
         (GMAIL, False, [("ben@y.example", "4.7.0", "failed", "the receiving mail system takes no mail at present",
                          False)]),
+        (DRAGONFLY, True, [("ben@y.example", "5.7.26", "failed", "the sender could not be authenticated", True)]),
+        (PMDF, True, [("ben@y.example", "5.2.2", "failed", "the mailbox is full", True)]),
+        (GROUPWISE, False, [("ben@y.example", "5.1.1", "failed", "the address does not exist", True)]),
         (DOMINO, False, [("ben@y.example", "5.1.1", "failed", "the address does not exist", True)]),
     ],
 )  # fmt: skip
@@ -333,6 +361,13 @@ def test_recipients_named_in_a_header() -> None:
     assert bounce is not None
     assert bounce.original_message_id == "<orig@agents.example>"
     assert [(f.recipient, f.status) for f in bounce.failures] == [("ben@y.example", "5.1.1"), ("cy@z.example", "5.0.0")]
+
+
+def test_a_mailer_without_an_address() -> None:
+    bounce = _text_bounce(DRAGONFLY, "From: MAILER-DAEMON <>\r\nSubject: Mail delivery failed\r\n")
+    assert bounce is not None
+    assert [failure.recipient for failure in bounce.failures] == ["ben@y.example"]
+    assert _text_bounce(DRAGONFLY, "From: Ben <>\r\nSubject: Mail delivery failed\r\n") is None
 
 
 @pytest.mark.parametrize(

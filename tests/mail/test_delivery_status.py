@@ -17,7 +17,9 @@ Mail = Callable[[str], bytes]
 NOW = 1_795_251_600_000_000
 
 
-def _build(failures: list[Failure], original: bytes, explanation: str = "It did not arrive.") -> bytes:
+def _build(
+    failures: list[Failure], original: bytes, explanation: str = "It did not arrive.", subject: str = ""
+) -> bytes:
     return build_dsn(
         reporting_mta="mx.x.example",
         original=original,
@@ -29,6 +31,7 @@ def _build(failures: list[Failure], original: bytes, explanation: str = "It did 
         date=NOW,
         message_id="<dsn@x.example>",
         explanation=explanation,
+        subject=subject,
     )
 
 
@@ -96,7 +99,11 @@ def test_a_peer_cannot_add_fields_or_long_lines() -> None:
 
 
 def test_recipient_beyond_ascii_is_typed_utf8() -> None:
-    content = _build([Failure("用户@x.example", "5.1.1", "", "", "failed")], b"Subject: x\r\n\r\n")
+    failure = Failure("用户@x.example", "5.1.1", "", "", "failed")
+    content = _build([failure], b"Subject: x\r\n\r\n")
+    report = read_dsn(content)
+    assert report is not None
+    assert report.failures == (failure,)
     assert b"Final-Recipient: utf-8; \\x{7528}\\x{6237}@x.example\r\n" in content
 
 
@@ -109,3 +116,9 @@ def test_any_bytes_in_a_report(octets: bytes) -> None:
     )
     report = read_dsn(content)
     assert report is not None
+
+
+def test_the_subject_can_be_said() -> None:
+    failure = Failure("ben@y.example", "4.4.2", "", "", "failed")
+    assert parse(_build([failure], b"")).subject == "Delivery failed"
+    assert parse(_build([failure], b"", subject="Delivery not confirmed")).subject == "Delivery not confirmed"

@@ -5,7 +5,7 @@
     invoice OR receipt        either; OR joins its two neighbours, as mail programs have it: a OR b c is (a OR b) c
     -draft, NOT draft         not this
     (a b) OR c                parentheses
-    inv*                      a word that begins so
+    inv*                      a word that begins so, by three characters or more
     from:ann subject:"q4 plan" to: cc: bcc: body: filename:
     has:attachment is:unread|read|starred|answered|bounced|held in:inbox|sent|trash|spam|scheduled|anywhere
     label:invoice kind:human thread:thr_… larger:1M smaller:20k
@@ -36,7 +36,7 @@ FactName = Literal[
 ]  # fmt: skip
 
 MOST_DEPTH = 10  # parentheses deeper than this mean nothing
-_SHORTEST_PREFIX = 2
+_SHORTEST_PREFIX = 3  # shorter ones stand for a good part of all words, and are taken as words
 _FOREVER = 1 << 62
 
 

@@ -48,7 +48,7 @@ class _Fold(dict[int, str]):
         character = chr(code)
         one = unicodedata.normalize("NFKC", character)
         base = unicodedata.normalize("NFD", one if len(one) == 1 else character)
-        if len(base) > 1 and not all(unicodedata.category(mark) == "Mn" for mark in base[1:]):
+        if not all("\u0300" <= mark <= "\u036f" for mark in base[1:]):  # other marks make another letter
             base = character
         lower = base[0].lower()
         self[code] = lower if len(lower) == 1 else base[0]

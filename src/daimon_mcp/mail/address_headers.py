@@ -28,17 +28,18 @@ def scan_addresses(raw: bytes) -> list[RawAddress]:
     return _Scanner(raw_text(raw), MAX_ADDRESSES).run()
 
 
-def scan_address_fields(raws: Iterable[bytes]) -> tuple[list[RawAddress], bool]:
+def scan_address_fields(raws: Iterable[bytes], hint: str | None = None) -> tuple[list[RawAddress], bool]:
     """All fields of one name as `scan_addresses` reads each, and whether there was more than is kept.
 
-    At most MAX_ADDRESSES of all of them together, and no more than MAX_VALUE octets are looked at.
+    At most MAX_ADDRESSES of all of them together, and no more than MAX_VALUE octets are looked at. `hint` is the
+    charset of 8-bit octets that are not UTF-8.
     """
     found: list[RawAddress] = []
     room = MAX_VALUE
     for raw in raws:
         if room <= 0:
             return found, True
-        found += _Scanner(raw_text(raw[:room]), MAX_ADDRESSES + 1 - len(found)).run()
+        found += _Scanner(raw_text(raw[:room], hint), MAX_ADDRESSES + 1 - len(found)).run()
         room -= len(raw)
         if len(found) > MAX_ADDRESSES:
             return found[:MAX_ADDRESSES], True
@@ -185,12 +186,12 @@ def read_addresses(raw: bytes | None) -> tuple[Address, ...]:
     return _mailboxes(scan_addresses(raw)) if raw is not None else ()
 
 
-def read_address_fields(raws: Iterable[bytes]) -> tuple[tuple[Address, ...], bool]:
+def read_address_fields(raws: Iterable[bytes], hint: str | None = None) -> tuple[tuple[Address, ...], bool]:
     """The mailboxes of all fields of one name, as `read_addresses` gives them, and whether some were left off.
 
-    The limits are those of `scan_address_fields`.
+    The limits and `hint` are those of `scan_address_fields`.
     """
-    found, cut = scan_address_fields(raws)
+    found, cut = scan_address_fields(raws, hint)
     return _mailboxes(found), cut
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
 
@@ -23,6 +23,9 @@ MAX_RECIPIENTS = 1000
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
 _STATUS_IN = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_LINE_ENDS = re.compile(rb"[\r\n]*+")
+_MAX_STOPS = 5 * MAX_RECIPIENTS  # groups and lines of words in a status body
+_ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 _NOT_ASCII = re.compile(r"[^ -~]")
 
 
@@ -74,18 +77,20 @@ def build_dsn(
     date: int,
     message_id: str,
     explanation: str,
+    subject: str = "",
 ) -> bytes:
     """A multipart/report: `explanation` for people, the status of every recipient, the original's headers.
 
     `action` of a failure is `failed` or `delayed`. `arrival` (of the original) and `date` in epoch µs. Send it from the
-    null sender. The peer's words are cut at 1,000 characters, the original's headers at 64 KiB.
+    null sender. The peer's words are cut at 1,000 characters, the original's headers at 64 KiB. Without a `subject` the
+    report is called failed, or delayed when all recipients are.
     Raises BadAddress when `from_` or `to` is no address.
     """
     delayed = all(failure.action == "delayed" for failure in failures)
     fields = [
         fold("From", from_.header()),
         fold("To", to.header()),
-        unstructured("Subject", "Delivery delayed" if delayed else "Delivery failed"),
+        unstructured("Subject", subject or ("Delivery delayed" if delayed else "Delivery failed")),
         fold("Date", _date(date)),
         fold("Message-ID", message_id),
         fold("Auto-Submitted", "auto-replied"),
@@ -135,54 +140,106 @@ def _original_headers(original: bytes) -> Entity:
     return text_entity(text.rstrip("\n"), "rfc822-headers")
 
 
+def own_parts(root: Part) -> Iterator[Part]:
+    """`root` and the parts of this message itself: what is in a message that it returns or forwards stays closed."""
+    stack = [root]
+    while stack:
+        part = stack.pop()
+        yield part
+        if not part.holds_message:
+            stack.extend(reversed(part.children))
+
+
+def status_groups(octets: bytes) -> Iterator[list[Header]]:
+    """The groups of fields in a status body (RFC 3464 §2.1), at most MAX_RECIPIENTS, each with fields.
+
+    Lines that are no fields are passed over, and a second Final-Recipient begins a group of its own: some reporters
+    write words there, or leave the blank lines out.
+    """
+    position, count = 0, 0
+    for _ in range(_MAX_STOPS):
+        position = _LINE_ENDS.match(octets, position).end()  # pyright: ignore[reportOptionalMemberAccess]
+        if position >= len(octets) or count >= MAX_RECIPIENTS:
+            return
+        fields, end, _ = scan_headers(octets, position)
+        if end <= position:
+            end = octets.find(b"\n", position) + 1 or len(octets)
+        position = end
+        group: list[Header] = []
+        for field in fields:
+            if field.name.lower() == "final-recipient" and any(f.name.lower() == "final-recipient" for f in group):
+                yield group
+                group, count = [], count + 1
+                if count >= MAX_RECIPIENTS:
+                    return
+            group.append(field)
+        if group:
+            yield group
+            count += 1
+
+
 def read_dsn(content: bytes) -> Report | None:
-    """What a DSN reports, or None when `content` is none. Never raises."""
+    """What a DSN reports, or None when `content` is none. Never raises.
+
+    A report inside a message that is attached is that message's own, not this one's.
+    """
     root = analyse(content)
-    status = next((part for part in root.walk() if part.content_type in _STATUS_TYPES), None)
-    if status is None:
+    parts = [part for part in own_parts(root) if part.content_type in _STATUS_TYPES]
+    if not parts:
         return None
-    octets = decode_transfer(content[status.body_start : status.body_end], status.encoding)[0]
     failures: list[Failure] = []
-    position = 0
-    while position < len(octets) and len(failures) < MAX_RECIPIENTS:
-        fields, position_after, _ = scan_headers(octets, position)
-        if position_after <= position:
+    for part in parts:
+        octets = decode_transfer(content[part.body_start : part.body_end], part.encoding)[0]
+        for fields in status_groups(octets):
+            failure = _failure(fields)
+            if failure is not None and len(failures) < MAX_RECIPIENTS:
+                failures.append(failure)
+        if len(failures) >= MAX_RECIPIENTS:
             break
-        position = position_after
-        failure = _failure(fields)
-        if failure is not None:
-            failures.append(failure)
-    return Report(_original_id(content, root), tuple(failures))
+    return Report(original_id(content, root), tuple(failures))
 
 
-def _typed(fields: Sequence[Header], name: str) -> str:
-    """The value of a `type; value` field, one clean line."""
+def typed_value(fields: Sequence[Header], name: str) -> str:
+    """The value of a `type; value` field, one clean line; "" without one. `name` in lower case."""
     raw = first(fields, name)
     if raw is None:
         return ""
     text = decode_header(raw)
     kind, separator, value = text.partition(";")
-    return clean_line(value if separator and " " not in kind.strip() else text)
+    if not separator or " " in kind.strip():
+        return clean_line(text)
+    if kind.strip().lower() == "utf-8":
+        value = _ESCAPED.sub(_unescaped, value)
+    return clean_line(value)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """A character of an address beyond ASCII (RFC 6533 §3)."""
+    number = int(match[1], 16)
+    return chr(number) if number <= 0x10FFFF else match[0]
 
 
 def _failure(fields: Sequence[Header]) -> Failure | None:
-    recipient = _typed(fields, "final-recipient") or _typed(fields, "original-recipient")
+    recipient = typed_value(fields, "final-recipient") or typed_value(fields, "original-recipient")
     if not recipient:
         return None
     action = raw_text(first(fields, "action") or b"").lower().partition(" ")[0][:20]
-    status = _STATUS_IN.search(raw_text(first(fields, "status") or b""))
+    said = decode_header(first(fields, "status") or b"")
+    status = _STATUS_IN.search(said)
+    # Words belong into Diagnostic-Code; some write them behind the code, as a comment.
+    diagnostic = typed_value(fields, "diagnostic-code") or (said[status.end() :].strip(" ()") if status else "")
     return Failure(
         recipient=recipient.strip("<>")[:320],
         status=status[1] if status else "",
-        diagnostic=_typed(fields, "diagnostic-code")[:1000],
-        remote=_typed(fields, "remote-mta")[:255],
+        diagnostic=diagnostic[:1000],
+        remote=typed_value(fields, "remote-mta")[:255],
         action=action,
     )
 
 
-def _original_id(content: bytes, root: Part) -> str | None:
-    """From the returned message or headers, else from what the report itself refers to."""
-    for part in root.walk():
+def original_id(content: bytes, root: Part) -> str | None:
+    """The Message-ID of what a report is about: of the message or headers it returns, else what it refers to itself."""
+    for part in own_parts(root):
         if part.holds_message:
             found = message_ids(first(part.children[0].headers, "message-id"))
         elif part.content_type in {"text/rfc822-headers", "message/global-headers"}:

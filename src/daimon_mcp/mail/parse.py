@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daimon_mcp.mail.address_headers import read_address_fields
 from daimon_mcp.mail.addresses import Address
-from daimon_mcp.mail.charsets import decode_text
+from daimon_mcp.mail.charsets import UNDECLARED, UNKNOWN, decode_text, guess_charset, html_charset
 from daimon_mcp.mail.filenames import safe_filename
-from daimon_mcp.mail.headers import Header, decode_header, first, message_ids, parse_date, scan_headers
-from daimon_mcp.mail.html_text import MAX_LINKS, MAX_URL, Link, html_to_text
-from daimon_mcp.mail.kinds import is_automatic, kind_of
-from daimon_mcp.mail.reply_body import reply_body
-from daimon_mcp.mail.sanitize import clean_text
+from daimon_mcp.mail.headers import (
+    Header,
+    decode_header,
+    first,
+    first_word_charset,
+    message_ids,
+    parse_date,
+    parse_parameters,
+    scan_headers,
+    with_line_feeds,
+)
 from daimon_mcp.mail.structure import Part, analyse, envelope_facts, structure_facts
 from daimon_mcp.mail.subjects import is_reply_subject
 from daimon_mcp.mail.transfer import decode_transfer, decode_uuencode, find_uuencoded
 
-MAX_TEXT = 1_000_000
-MAX_HTML = 2_000_000
+if TYPE_CHECKING:
+    from daimon_mcp.mail.seen import Stretch
+
+RULES_VERSION = 1  # of all that is read out of a message; `reparse` brings mail that older rules read up to it
+
 PREVIEW = 200
 
-_URL = re.compile(r"https?://[^\s<>\"'`{}|\\^\[\]]{1,4000}", re.IGNORECASE)
+_LINK_NUMBER = re.compile(r" \[\d{1,3}\]")
+_CODE_HEADER = "origin-bound-one-time-code"
 _METHOD = re.compile(r"^METHOD:([A-Za-z-]{1,40})", re.MULTILINE | re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
 _UU = "/uu"
+_TELLS_NOTHING = re.compile(r"utf|unicode|(?:us-?)?ascii|unknown|x-unknown|default|none|binary|8bit", re.IGNORECASE)
+_SIGNATURES = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"})
+_SAME_AGAIN = frozenset({"text/watch-html", "text/x-amp-html", "text/x-watch-html"})
+_ODDITIES = {
+    "application/ms-tnef": "a TNEF file (winmail.dat) was not opened",
+    "application/vnd.ms-tnef": "a TNEF file (winmail.dat) was not opened",
+    "message/partial": "the message is one piece of a longer one",
+    "message/external-body": "a part of the message is kept elsewhere",
+    "application/pkcs7-mime": "the message is encrypted or signed as a whole",
+    "application/x-pkcs7-mime": "the message is encrypted or signed as a whole",
+    "multipart/encrypted": "the message is encrypted",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +94,7 @@ class ParsedMessage:
     cc: tuple[Address, ...]
     date: int | None
     text: str
+    plain: str
     html: str | None
     reply_body: str
     preview: str
@@ -86,14 +108,8 @@ class ParsedMessage:
     structure: dict[str, Any]
     warnings: tuple[str, ...]
     est_tokens: int
-
-
-@dataclass(slots=True)
-class _Body:
-    """One stretch of the body: its plain form, its HTML form, or both (multipart/alternative)."""
-
-    plain: str | None = None
-    html: str | None = None
+    reading: dict[str, Any]
+    quotes: bool
 
 
 @dataclass(slots=True)
@@ -101,8 +117,10 @@ class _Reading:
     """What is collected on the way through the parts."""
 
     content: bytes
+    hint: str | None  # the charset of 8-bit octets that have no label
     attachments: list[ParsedAttachment] = field(default_factory=list[ParsedAttachment])
     calendar_methods: list[str] = field(default_factory=list[str])
+    calendar: bytes = b""  # the first one there is
     warnings: dict[str, None] = field(default_factory=dict[str, None])  # in order, each once
 
     def warn(self, warning: str | None) -> None:
@@ -112,13 +130,22 @@ class _Reading:
 
 def parse(content: bytes) -> ParsedMessage:
     """Read a whole message. Never raises."""
+    # The reading rules are loaded with the first mail that is read, not with the program.
+    from daimon_mcp.mail.bounces import read_bounce
+    from daimon_mcp.mail.findings import find
+    from daimon_mcp.mail.invites import read_invite
+    from daimon_mcp.mail.kinds import is_automatic, kind_of
+    from daimon_mcp.mail.seen import see
+
     root = analyse(content)
-    reading = _Reading(content)
+    reading = _Reading(content, _charset_hint(root))
     for warning in root.warnings:
         reading.warn(warning)
-    text, html_body, links = _assemble(_bodies(reading, root, inside=""), reading)
+    seen = see(_bodies(reading, root, inside=""))
+    for warning in seen.warnings:
+        reading.warn(warning)
     headers = root.headers
-    decoded = _decoded(headers)
+    decoded = _decoded(headers, reading.hint)
     by_name: dict[str, str] = {}
     for name, value in decoded:
         by_name.setdefault(name.lower(), value)
@@ -133,8 +160,35 @@ def parse(content: bytes) -> ParsedMessage:
     date = parse_date(first(headers, "date"))
     if date is None and "date" in by_name:
         reading.warn("the date cannot be read")
-    is_reply = bool(in_reply_to or references or is_reply_subject(subject))
-    new_words = reply_body(text) if is_reply else text
+    sender_address = from_[0].email if from_ else ""
+    report_type = root.params.get("report-type", "").lower()
+
+    def kind(actions: Collection[str] = ()) -> str:
+        return kind_of(
+            by_name,
+            sender=sender_address,
+            content_type=root.content_type,
+            report_type=report_type,
+            calendar_methods=reading.calendar_methods,
+            text=seen.text,
+            actions=actions,
+        )
+
+    found_kind, bounce = kind(), None
+    if found_kind == "bounce" or root.content_type == "multipart/report":
+        bounce = read_bounce(content, seen.plain or seen.text)
+        found_kind = kind([each.action for each in bounce.failures]) if bounce is not None else found_kind
+    is_auto = is_automatic(by_name)
+    findings = find(
+        seen,
+        subject=subject,
+        from_domain=sender_address.rpartition("@")[2],
+        is_reply=bool(in_reply_to or references or is_reply_subject(subject)) and found_kind != "bounce",
+        bulk=is_auto,
+        header_code=by_name.get(_CODE_HEADER),
+        invite=read_invite(reading.calendar) if reading.calendar else None,
+        bounce=bounce,
+    )
     return ParsedMessage(
         message_id=next(iter(message_ids(first(headers, "message-id"))), None),
         in_reply_to=in_reply_to,
@@ -146,36 +200,48 @@ def parse(content: bytes) -> ParsedMessage:
         to=to,
         cc=cc,
         date=date,
-        text=text,
-        html=html_body,
-        reply_body=new_words,
-        preview=_SPACES.sub(" ", new_words[: 100 * PREVIEW]).strip()[:PREVIEW].rstrip(),
+        text=seen.text,
+        plain=seen.plain,
+        html=seen.html,
+        reply_body=findings.reply_text,
+        preview=_preview(findings.reply_text),
         attachments=tuple(reading.attachments),
         headers=decoded,
         header_length=root.body_start,
-        is_auto=is_automatic(by_name),
-        kind=kind_of(
-            by_name,
-            sender=from_[0].email if from_ else "",
-            content_type=root.content_type,
-            report_type=root.params.get("report-type", "").lower(),
-            calendar_methods=reading.calendar_methods,
-        ),
-        links=tuple({"url": link.url, "text": link.text, "is_cta": False} for link in links),
+        is_auto=is_auto,
+        kind=found_kind,
+        links=findings.links,
         envelope=envelope_facts(headers),
         structure=structure_facts(root),
         warnings=tuple(reading.warnings),
-        est_tokens=-(-len(text) // 4),
+        est_tokens=-(-len(findings.reply_text if findings.quotes else seen.text) // 4),
+        reading=findings.facts,
+        quotes=findings.quotes,
     )
+
+
+def _preview(text: str) -> str:
+    """The first words, on one line, without the numbers of links."""
+    flat = _SPACES.sub(" ", _LINK_NUMBER.sub("", text[: 100 * PREVIEW])).strip()
+    return flat[:PREVIEW].rstrip()
 
 
 def parse_headers(content: bytes) -> tuple[tuple[str, str], ...]:
     """The decoded header fields of a message, in order; `content` may be its beginning alone. Never raises."""
-    return _decoded(scan_headers(content, 0)[0])
+    return _decoded(scan_headers(with_line_feeds(content), 0)[0])
 
 
-def _decoded(headers: Sequence[Header]) -> tuple[tuple[str, str], ...]:
-    return tuple((header.name, decode_header(header.raw)) for header in headers)
+def _decoded(headers: Sequence[Header], hint: str | None = None) -> tuple[tuple[str, str], ...]:
+    return tuple((header.name, decode_header(header.raw, hint)) for header in headers)
+
+
+def _charset_hint(root: Part) -> str | None:
+    """The charset, other than UTF-8 and ASCII, that the message names first for a text, else for an encoded word."""
+    for part in root.walk():
+        charset = part.params.get("charset", "")
+        if part.type == "text" and charset and not _TELLS_NOTHING.match(charset):
+            return charset
+    return first_word_charset(root.headers)
 
 
 def extract_attachment(content: bytes, part: str) -> bytes:
@@ -197,51 +263,64 @@ def extract_attachment(content: bytes, part: str) -> bytes:
 
 
 def _addresses(reading: _Reading, headers: Sequence[Header], name: str) -> tuple[Address, ...]:
-    found, cut = read_address_fields(header.raw for header in headers if header.name.lower() == name)
+    found, cut = read_address_fields((header.raw for header in headers if header.name.lower() == name), reading.hint)
     if cut:
         reading.warn("too many addresses")
     return found
 
 
-def _bodies(reading: _Reading, part: Part, *, inside: str) -> Iterator[_Body]:
-    """The stretches of the body in order; what is a file goes to the attachments. Nested messages stay closed."""
+def _bodies(reading: _Reading, part: Part, *, inside: str) -> Iterator[Stretch]:
+    """The stretches of the body in order; what is a file goes to the attachments. Nested messages stay closed.
+
+    A detached signature and the second best form of what is there in HTML are no files.
+    """
+    from daimon_mcp.mail.seen import Stretch
+
+    reading.warn(_ODDITIES.get(part.content_type))
     if part.type != "multipart":
         yield from _leaf(reading, part, inside=inside)
         return
     if part.subtype != "alternative":
-        for child in part.children:
+        for number, child in enumerate(part.children):
+            if number and part.subtype == "signed" and child.content_type in _SIGNATURES:
+                continue
             yield from _bodies(reading, child, inside=part.subtype)
         return
     plain: list[str] = []
     rich: list[str] = []
     for child in part.children:
+        if child.content_type in _SAME_AGAIN and child.disposition != "attachment" and len(part.children) > 1:
+            continue
         for body in _bodies(reading, child, inside="alternative"):
             if body.plain is not None:
                 plain.append(body.plain)
             if body.html is not None:
                 rich.append(body.html)
-    yield _Body("\n".join(plain) if plain else None, "\n".join(rich) if rich else None)
+    yield Stretch("\n".join(plain) if plain else None, "\n".join(rich) if rich else None)
 
 
-def _leaf(reading: _Reading, part: Part, *, inside: str) -> Iterator[_Body]:
+def _leaf(reading: _Reading, part: Part, *, inside: str) -> Iterator[Stretch]:
+    from daimon_mcp.mail.seen import Stretch
+
     octets, warning = decode_transfer(reading.content[part.body_start : part.body_end], part.encoding)
     reading.warn(warning)
-    name = part.disposition_params.get("filename") or part.params.get("name") or ""
-    is_body = part.content_type in {"text/plain", "text/html"} and part.disposition != "attachment"
-    if part.content_type == "text/calendar":
+    name = _file_name(reading, part, octets)
+    content_type = part.content_type
+    is_body = content_type in {"text/plain", "text/html"} and part.disposition != "attachment"
+    if content_type == "text/calendar":
         method = part.params.get("method", "") or next(iter(_METHOD.findall(octets[:20_000].decode("latin-1"))), "")
         reading.calendar_methods.append(method.lower())
-    if not is_body or (name and inside != "alternative"):
-        if part.holds_message and not name:
-            name = part.children[0].subject
-            name = f"{name[:100]}.eml" if name else ""
+        reading.calendar = reading.calendar or octets
+    if not is_body or (name and inside != "alternative" and (inside or part.disposition)):
+        if name.lower() == "winmail.dat":
+            reading.warn(_ODDITIES["application/ms-tnef"])
         content_id = (part.id or "").strip("<> ") or None
         inline = part.disposition == "inline" or (part.disposition is None and content_id is not None)
         reading.attachments.append(
             ParsedAttachment(
                 part=part.path,
-                filename=safe_filename(name, part=part.path, content_type=part.content_type),
-                content_type=part.content_type,
+                filename=safe_filename(name, part=part.path, content_type=content_type),
+                content_type=content_type,
                 size=len(octets),
                 content_id=content_id,
                 disposition="inline" if inline else "attachment",
@@ -253,9 +332,35 @@ def _leaf(reading: _Reading, part: Part, *, inside: str) -> Iterator[_Body]:
         return
     if part.subtype == "plain":
         octets = _take_uuencoded(reading, part, octets)
-    text, warning = decode_text(octets, part.params.get("charset"))
+    label, hint = part.params.get("charset"), reading.hint
+    if part.subtype == "html" and (told := html_charset(octets)):
+        label, hint = (told, hint) if label is None else (label, told)
+    text, warning = decode_text(octets, label, hint=hint)
     reading.warn(warning)
-    yield _Body(plain=text) if part.subtype == "plain" else _Body(html=text)
+    if reading.hint is None and warning in {UNDECLARED, UNKNOWN}:
+        reading.hint = guess_charset(octets)  # the header fields will be in the same
+    yield Stretch(plain=text) if part.subtype == "plain" else Stretch(html=text)
+
+
+def _file_name(reading: _Reading, part: Part, octets: bytes) -> str:
+    """The name a part is given, "" without one; that of a message is its subject."""
+    name = part.disposition_params.get("filename") or part.params.get("name") or ""
+    if part.type == "text" and not name:
+        return ""
+    if not name.isascii() and reading.hint:
+        # Perhaps 8-bit octets as they are: then they are in the charset that the message uses.
+        for field, key in (("content-disposition", "filename"), ("content-type", "name")):
+            raw = first(part.headers, field)
+            if raw is not None and (found := parse_parameters(raw, reading.hint)[1].get(key)):
+                return found
+    if name or part.content_type not in {"message/rfc822", "message/global"}:
+        return name
+    if part.holds_message:
+        subject = part.children[0].subject
+    else:
+        raw = first(scan_headers(octets, 0)[0], "subject")
+        subject = decode_header(raw, reading.hint) if raw is not None else ""
+    return f"{subject[:100]}.eml" if subject else ""
 
 
 def _take_uuencoded(reading: _Reading, part: Part, octets: bytes) -> bytes:
@@ -284,49 +389,3 @@ def _take_uuencoded(reading: _Reading, part: Part, octets: bytes) -> bytes:
         kept.append(octets[position:start])
         position = end
     return b"".join([*kept, octets[position:]]) if kept else octets
-
-
-def _assemble(bodies: Iterator[_Body], reading: _Reading) -> tuple[str, str | None, list[Link]]:
-    """All stretches as (text, HTML or None, links)."""
-    texts: list[str] = []
-    rich: list[str] = []
-    links: list[Link] = []
-    has_html = False
-    room = MAX_HTML
-    for body in bodies:
-        if body.html is not None:
-            has_html = True
-            if len(body.html) > room:
-                reading.warn("html was cut")
-            source = body.html[:room]
-            room -= len(source)
-            rich.append(source)
-            converted, found = html_to_text(source)
-            links.extend(found)
-        else:
-            converted = ""
-            rich.append(f"<pre>{html.escape((body.plain or '')[:MAX_TEXT])}</pre>")
-        if body.plain is not None and len(body.plain) > MAX_TEXT:
-            reading.warn("text was cut")
-        plain = clean_text((body.plain or "")[:MAX_TEXT])
-        texts.append(plain.strip("\n").rstrip() if plain.strip() else converted)
-    text = "\n\n".join(text for text in texts if text)
-    if len(text) > MAX_TEXT:
-        reading.warn("text was cut")
-        text = text[:MAX_TEXT]
-    if not has_html:
-        links = _plain_links(text)
-    return text, "\n".join(rich).replace("\x00", "")[:MAX_HTML] if has_html else None, links[:MAX_LINKS]
-
-
-def _plain_links(text: str) -> list[Link]:
-    found: dict[str, None] = {}
-    for match in _URL.finditer(text):
-        url = match[0].rstrip(".,;:!?*_~")
-        if url.endswith(")") and "(" not in url:
-            url = url.rstrip(")").rstrip(".,;:!?")
-        if len(url) <= MAX_URL and len(url) > len("https://"):
-            found[url] = None
-        if len(found) >= MAX_LINKS:
-            break
-    return [Link(url, url) for url in found]

@@ -6,19 +6,33 @@ One pass over the bytes, linear in their number, whatever is nested in what. Nev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daimon_mcp.mail.address_headers import RawAddress, scan_address_fields
-from daimon_mcp.mail.headers import Header, decode_header, first, parse_parameters, raw_text, scan_headers
+from daimon_mcp.mail.headers import (
+    Header,
+    decode_header,
+    first,
+    parse_parameters,
+    raw_text,
+    scan_headers,
+    with_line_feeds,
+)
+from daimon_mcp.mail.transfer import transfer_name
 
 MAX_PARTS = 10_000
 MAX_NESTING = 50
 
 _DASHES = re.compile(rb"\n--([^\n]*)")
 _TYPE = re.compile(r"([a-z0-9!#$%&'*+.^_`{|}~-]{1,127})/([a-z0-9!#$%&'*+.^_`{|}~-]{1,127})\Z")
+_COMMENT = re.compile(r"\([^()]*\)")
 _MAX_DELIMITER = 300
+_WHITE = re.compile(rb"[ \t]+")
+# What a delimiter looks like when the boundary is not told: a line with dashes, and a field of MIME below.
+_UNTOLD = re.compile(rb"(?im)^--([^\r\n]{1,200}?)[ \t]{0,9}\r{0,9}\n(?=content-[a-z-]{1,40}[ \t]?:)")
+_LOOK_AHEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +104,7 @@ class _Node:
     subtype: str
     params: dict[str, str]
     end: int = -1
-    boundary: bytes | None = None
+    delimiters: tuple[bytes, ...] | None = None  # of a multipart: its boundary, in the forms that are accepted
     closed: bool = False
     children: list[_Node] = field(default_factory=list["_Node"])
 
@@ -100,22 +114,37 @@ class _Node:
 
 
 def analyse(content: bytes) -> Part:
-    """The tree of `content`. Beyond MAX_PARTS and MAX_NESTING the rest stays opaque inside its part, with a warning."""
-    builder = _Builder(content)
+    """The tree of `content`. Beyond MAX_PARTS and MAX_NESTING the rest stays opaque inside its part, with a warning.
+
+    Lines may end with CR alone if none ends otherwise.
+    """
+    lines = with_line_feeds(content)
+    builder = _Builder(lines)
     root = builder.build()
-    part = _freeze(content, root, "" if root.boundary is not None else "1", "")
+    if root.delimiters and not root.children and (told := _untold_boundary(lines, root.body_start, len(lines))):
+        builder = _Builder(lines, told)
+        root = builder.build()
+        builder.warnings["a multipart names a boundary that does not occur"] = None
+    part = _freeze(content, root, "" if root.delimiters is not None else "1", "")
     if builder.warnings:
         part = replace(part, warnings=tuple(builder.warnings))
     return part
 
 
+def _untold_boundary(content: bytes, start: int, end: int) -> bytes | None:
+    match = _UNTOLD.search(content, start, end) if content.find(b"--", start, end) >= 0 else None
+    return match[1] if match else None
+
+
 class _Builder:
     """Keeps the chain of parts that are open at the current position, outermost first."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, boundary: bytes | None = None) -> None:
         self._content = content
+        self._told = boundary  # of the outermost multipart, in place of the one it names
         self._open: list[_Node] = []
         self._boundaries: dict[bytes, list[int]] = {}  # boundary → positions in `_open`, innermost last
+        self._spaced = False  # whether any boundary has a space
         self._count = 0
         self.warnings: dict[str, None] = {}  # in order, each once
 
@@ -145,7 +174,7 @@ class _Builder:
         if self._count >= MAX_PARTS:
             self.warnings["too many parts"] = None
         for node in self._open:
-            if node.boundary is not None and not node.closed:
+            if node.delimiters is not None and not node.closed:
                 self.warnings["a multipart has no end" if node.children else "a multipart has no parts"] = None
         self._close(0, len(content))
         return root
@@ -157,15 +186,20 @@ class _Builder:
         token = line.rstrip(b" \t\r")
         if positions := self._boundaries.get(token):
             return positions[-1], False
-        if token.endswith(b"--") and (positions := self._boundaries.get(token[:-2])):
+        if token.endswith(b"--") and (positions := self._boundaries.get(token[:-2].rstrip())):
             return positions[-1], True
+        if self._spaced and (single := _WHITE.sub(b" ", token)) != token:
+            return self._delimiter(single)
         return None
 
     def _start(self, position: int, *, digest: bool) -> int:
         """Open the part at `position`, and the messages nested directly in it; return where its body starts."""
         while True:
             headers, body, warning = scan_headers(
-                self._content, position, (lambda line: self._delimiter(line[2:]) is not None) if self._open else None
+                self._content,
+                position,
+                (lambda line: self._delimiter(line[2:]) is not None) if self._open else None,
+                part=bool(self._open) and not self._open[-1].is_message,
             )
             if warning:
                 self.warnings[warning] = None
@@ -181,21 +215,38 @@ class _Builder:
                 node.type, node.subtype, node.params = "application", "octet-stream", {}
                 return body
             if node.type == "multipart":
-                boundary = node.params.get("boundary", "").rstrip()
-                node.boundary = boundary.encode("utf-8")
-                if boundary:
-                    self._boundaries.setdefault(node.boundary, []).append(len(self._open) - 1)
+                node.delimiters = self._delimiters(node, body)
+                for delimiter in node.delimiters:
+                    self._spaced = self._spaced or b" " in delimiter
+                    self._boundaries.setdefault(delimiter, []).append(len(self._open) - 1)
                 return body
-            if _encoding(node) in {"base64", "quoted-printable"}:
+            if transfer_name(_encoding(node)) in {"base64", "quoted-printable"}:
                 return body  # forbidden for messages (RFC 2046 §5.2.1) and seen: decoded it is an attachment
             position, digest = body, False
 
+    def _delimiters(self, node: _Node, body: int) -> tuple[bytes, ...]:
+        """The boundary as named and as it is often meant: a fold or quotes that do not belong to it, 8-bit octets."""
+        named = node.params.get("boundary", "").rstrip()
+        if self._told is not None and len(self._open) == 1:
+            return (self._told,)
+        if not named:
+            told = _untold_boundary(self._content, body, body + _LOOK_AHEAD)
+            return (told,) if told else ()
+        forms = {named.encode("utf-8"): None}
+        if " " in named:
+            forms[named.replace(" ", "").encode("utf-8")] = None
+        if named[0] == named[-1] == "'" and len(named) > 2:
+            forms[named[1:-1].encode("utf-8")] = None
+        if not named.isascii():
+            forms[named.encode("cp1252", "ignore")] = None
+        return tuple(forms)
+
     def _forget(self, index: int) -> None:
-        boundary = self._open[index].boundary
-        if boundary and (positions := self._boundaries.get(boundary)) and index in positions:
-            positions.remove(index)
-            if not positions:
-                del self._boundaries[boundary]
+        for delimiter in self._open[index].delimiters or ():
+            if (positions := self._boundaries.get(delimiter)) and index in positions:
+                positions.remove(index)
+                if not positions:
+                    del self._boundaries[delimiter]
 
     def _close(self, index: int, end: int) -> None:
         """The parts from `index` on end at `end`.
@@ -224,7 +275,11 @@ def _new_node(start: int, headers: list[Header], body: int, *, digest: bool) -> 
 
 def _encoding(node: _Node) -> str:
     raw = first(node.headers, "content-transfer-encoding")
-    return parse_parameters(raw)[0][:40] if raw is not None else "7bit"
+    if raw is None:
+        return "7bit"
+    if raw.isalnum():
+        return raw[:40].decode("ascii", "replace").lower()
+    return _COMMENT.sub("", raw_text(raw[:400]).partition(";")[0]).strip().lower()[:40]
 
 
 def _freeze(content: bytes, node: _Node, path: str, prefix: str) -> Part:
@@ -242,9 +297,12 @@ def _freeze(content: bytes, node: _Node, path: str, prefix: str) -> Part:
         children = (_freeze(content, message, path if message.type == "multipart" else f"{path}.1", path),)
     else:
         children = ()
-    disposition_raw = first(headers, "content-disposition")
+    first_of: dict[str, bytes] = {}
+    for header in headers:
+        first_of.setdefault(header.name.lower(), header.raw)
+    disposition_raw = first_of.get("content-disposition")
     disposition, disposition_params = parse_parameters(disposition_raw) if disposition_raw is not None else (None, {})
-    language = first(headers, "content-language")
+    language = first_of.get("content-language")
     counted = node.type == "text" or node.is_message
     return Part(
         path=path,
@@ -254,16 +312,16 @@ def _freeze(content: bytes, node: _Node, path: str, prefix: str) -> Part:
         type=node.type,
         subtype=node.subtype,
         params=node.params,
-        id=_value(headers, "content-id"),
-        description=_value(headers, "content-description"),
+        id=_value(first_of, "content-id"),
+        description=_value(first_of, "content-description"),
         encoding=_encoding(node),
         size=node.end - node.body_start,
         lines=content.count(b"\n", node.body_start, node.end) if counted else 0,
         disposition=disposition or None,
         disposition_params=disposition_params,
         language=tuple(tag.strip() for tag in raw_text(language).split(",")[:20] if tag.strip()) if language else (),
-        location=_value(headers, "content-location"),
-        md5=_value(headers, "content-md5"),
+        location=_value(first_of, "content-location"),
+        md5=_value(first_of, "content-md5"),
         headers=tuple(headers),
         children=children,
         envelope=envelope_facts(node.children[0].headers) if node.is_message and node.children else None,
@@ -277,8 +335,8 @@ def _words_without_boundary(content: bytes, node: _Node, path: str) -> Part:
     return _freeze(content, blank, path, "")
 
 
-def _value(headers: Iterable[Header], name: str) -> str | None:
-    raw = first(headers, name)
+def _value(first_of: Mapping[str, bytes], name: str) -> str | None:
+    raw = first_of.get(name) if first_of else None
     return (raw_text(raw) or None) if raw is not None else None
 
 
@@ -289,23 +347,26 @@ def envelope_facts(headers: Iterable[Header]) -> dict[str, Any]:
     MAX_ADDRESSES long), in_reply_to, message_id. `sender` and `reply_to` are `from` when missing or
     empty, as RFC 3501 §7.4.2 says.
     """
-    fields = list(headers)
+    all_of: dict[str, list[bytes]] = {}
+    for header in headers:
+        all_of.setdefault(header.name.lower(), []).append(header.raw)
+    first_of = {name: raws[0] for name, raws in all_of.items()}
 
     def addresses(name: str) -> list[RawAddress]:
-        return scan_address_fields(f.raw for f in fields if f.name.lower() == name)[0]
+        return scan_address_fields(all_of[name])[0] if name in all_of else []
 
     author = addresses("from")
     return {
-        "date": _value(fields, "date"),
-        "subject": _value(fields, "subject"),
+        "date": _value(first_of, "date"),
+        "subject": _value(first_of, "subject"),
         "from": author,
         "sender": addresses("sender") or author,
         "reply_to": addresses("reply-to") or author,
         "to": addresses("to"),
         "cc": addresses("cc"),
         "bcc": addresses("bcc"),
-        "in_reply_to": _value(fields, "in-reply-to"),
-        "message_id": _value(fields, "message-id"),
+        "in_reply_to": _value(first_of, "in-reply-to"),
+        "message_id": _value(first_of, "message-id"),
     }
 
 

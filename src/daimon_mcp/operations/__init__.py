@@ -6,12 +6,15 @@ from pathlib import Path
 
 from daimon_mcp.operations.accounts import Accounts
 from daimon_mcp.operations.changelog import Changelog
+from daimon_mcp.operations.completing import Completing
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.operations.delivering import Delivering
 from daimon_mcp.operations.drafts import Drafts
+from daimon_mcp.operations.filing import Filing
 from daimon_mcp.operations.guidance import Guide
 from daimon_mcp.operations.inboxes import Inboxes
+from daimon_mcp.operations.lists import Lists
 from daimon_mcp.operations.messages import Messages
 from daimon_mcp.operations.receiving import Receiving
 from daimon_mcp.operations.releasing import Releasing
@@ -22,6 +25,7 @@ from daimon_mcp.operations.sending import Sending
 from daimon_mcp.operations.threads import Threads
 from daimon_mcp.operations.upgrades import Upgrades
 from daimon_mcp.operations.waiting import Waiting
+from daimon_mcp.operations.watching import Watching
 from daimon_mcp.texts import Texts
 
 
@@ -39,7 +43,11 @@ class Operations:
         self.waiting = Waiting(core, self.messages)
         self.changelog = Changelog(core)
         self.searching = Searching(core)
+        self.watching = Watching(core)
         self.threads = Threads(core)
+        self.completing = Completing(core, self.messages, self.threads)
+        self.filing = Filing(core)
+        self.lists = Lists(core)
         reports = Reports(core, self.texts)
         self.sending = Sending(core, self.upgrades)
         self.releasing = Releasing(core, reports)

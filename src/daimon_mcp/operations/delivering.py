@@ -22,8 +22,8 @@ from daimon_mcp.domain.queue import (
 )
 from daimon_mcp.mail.dsn import Failure
 from daimon_mcp.operations.core import Core
-from daimon_mcp.operations.dispatch import settle_status
 from daimon_mcp.operations.reports import Reports
+from daimon_mcp.operations.settling import settle_status
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import events, messages, queue
 from daimon_mcp.store.database import Transaction

@@ -9,8 +9,11 @@ from __future__ import annotations
 from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.inboxes import ROLE_LOCAL_PARTS, Inbox, split_subaddress
-from daimon_mcp.domain.queue import DeliveryState, MessageStatus, message_status
-from daimon_mcp.store import accounts, events, inboxes, messages, queue
+from daimon_mcp.domain.lists import Direction, verdict
+from daimon_mcp.domain.queue import DeliveryState, MessageStatus
+from daimon_mcp.operations.bouncing import apply_report, reported_message
+from daimon_mcp.operations.settling import settle_status
+from daimon_mcp.store import accounts, events, inboxes, lists, messages, queue
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Database, Transaction
 from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
@@ -87,13 +90,21 @@ def receive_copy(
     tag: str | None,
     now: int,
     thread_seq: int | None = None,
-    hold_reason: str | None = None,
 ) -> str:
     """Place an inbound copy in an inbox, with its event; the new message's id.
 
-    With a `hold_reason` it goes to Spam, quietly: listed with the reason, and no event until somebody releases it.
+    What the inbox's lists refuse goes to Spam, quietly: listed with the reason, and no event until somebody releases
+    it. A report on a message of this inbox settles it and joins its thread, whatever the lists say.
     """
     message_id = new_id("msg", now)
+    original = reported_message(tx, inbox, content)
+    hold_reason: str | None = None
+    if original is not None:
+        thread_seq = original.thread_seq
+        apply_report(tx, inbox, original, content, now)
+    elif thread_seq is None:
+        senders = [each for each in (content.from_["email"], mail_from) if each]
+        hold_reason = verdict(lists.for_inbox(tx, inbox.account_no, inbox.no, Direction.RECEIVE), senders)
     mailbox = inboxes.INBOX if hold_reason is None else inboxes.SPAM
     placed = messages.place(
         tx,
@@ -188,13 +199,4 @@ def let_go(
             tx, f"message.{status}", account_no=queued.account_no, inbox_no=inbox.no, now=now, payload=payload
         )
     tx.announce(MessageChanged(queued.account_no, inbox.no, inbox.id, message.id, message.thread_id))
-    return status
-
-
-def settle_status(tx: Transaction, message: StoredMessage, queue_no: int, now: int) -> MessageStatus:
-    """Bring a message's status in line with its recipients'."""
-    states = [delivery.state for delivery in queue.deliveries_in(tx, queue_no)]
-    status = message_status(states)
-    left = any(state in (DeliveryState.SENT, DeliveryState.DELIVERED) for state in states)
-    messages.set_status(tx, message, status, sent_at=now if left else None, at=now)
     return status

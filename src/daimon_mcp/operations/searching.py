@@ -84,7 +84,7 @@ class Searching:
         """Messages that a query means, newest first or best first, with their hits marked.
 
         Without an inbox all of the actor's are searched, the newest 40. Best first puts the newest 2,000 hits in
-        order. A page with fewer messages than `limit`, or none, and a cursor is how far one call goes.
+        order, or fewer where other conditions are rare. A page with fewer messages than `limit`, or none, and a cursor is how far one call goes.
         Raises INBOX_NOT_FOUND, INVALID_REQUEST.
         """
         actor.require("message_read")
@@ -97,8 +97,9 @@ class Searching:
             place = _read_place(request.cursor, ranked=ranked)
             if not place.below.keys() <= {each.no for each in where}:
                 raise Refused(RefusalCode.INBOX_NOT_FOUND, reason="CURSOR_OF_ANOTHER_INBOX")
+        older = False
         if ranked:
-            shown, following = await self._ranked(query, place, request.limit)
+            shown, following, older = await self._ranked(query, place, request.limit)
         else:
             shown, following = await self._newest(query, place, request.limit)
         page = await self._page(query, shown)
@@ -109,11 +110,15 @@ class Searching:
         }
         if len(where) > 1:
             result["inboxes_searched"] = len(where)
-        key = "" if page else ".further" if following else ".none"
+        key = "" if page else ".further" if following or older else ".none"
         return Outcome(
             key=f"search_messages{key}",
             result=result,
-            facts={"shown": len(page), "more": "yes" if following else None, "inboxes": len(where)},
+            facts={
+                "shown": len(page),
+                "more": "yes" if following else None,
+                "older": "yes" if older and not following else None,
+            },
         )
 
     async def _inboxes(self, actor: Actor, reference: str | None) -> list[Inbox]:
@@ -141,21 +146,27 @@ class Searching:
         order = {number: following[number] for number in place.below if number in following}
         return [hit.seq for _, hit, _ in merged[:limit]], _Place(order) if order else None
 
-    async def _ranked(self, query: Query, place: _Place, limit: int) -> tuple[list[int], _Place | None]:
-        """A page of the newest hits in order of relevance. What came after the first page is not among them."""
+    async def _ranked(self, query: Query, place: _Place, limit: int) -> tuple[list[int], _Place | None, bool]:
+        """A page of the newest hits in order of relevance; and whether there may be older ones.
+
+        What came after the first page is not among them.
+        """
         offset = place.offset or 0
         each = max(100, search.MOST_RANKED // len(place.below))
         hits: list[Hit] = []
         tops: dict[int, int] = {}
+        older = False
         for number, below in place.below.items():
             one = await search.find(self._core.database, query, number, below=below, limit=each, relevance=True)
             hits += one.hits
+            older = older or one.position is not None
             # An inbox without hits stays in the cursor, with nothing below: what it gets later is not for this search.
             tops[number] = max((hit.seq for hit in one.hits), default=messages.first_seq(number)) + 1
         if len(place.below) > 1:
             hits.sort(key=lambda hit: (hit.score, -hit.received_at))
         more = len(hits) > offset + limit
-        return [hit.seq for hit in hits[offset : offset + limit]], _Place(tops, offset + limit) if more else None
+        following = _Place(tops, offset + limit) if more else None
+        return [hit.seq for hit in hits[offset : offset + limit]], following, older
 
     async def _page(self, query: Query, seqs: Sequence[int]) -> list[dict[str, Any]]:
         if not seqs:
@@ -179,8 +190,8 @@ class Searching:
                     unseen[each.seq] = view
             shown.append(view)
         if unseen:
-            for seq, texts in (await search.files(self._core.database, list(unseen))).items():
-                _mark_files(unseen[seq], markers, texts)
+            for seq, names in (await search.files(self._core.database, list(unseen))).items():
+                _mark_files(unseen[seq], markers, names)
         return shown
 
 
@@ -202,8 +213,8 @@ def _mark(view: dict[str, Any], markers: Mapping[Column, Marker], texts: Mapping
     view["highlight"] = next(iter(windows.values()), None)
 
 
-def _mark_files(view: dict[str, Any], markers: Mapping[Column, Marker], texts: Sequence[str]) -> None:
-    window = next((window for text in texts if (window := markers["files"].window(text))), None)
+def _mark_files(view: dict[str, Any], markers: Mapping[Column, Marker], files: Sequence[str]) -> None:
+    window = next((window for text in files if (window := markers["files"].window(text))), None)
     if window is not None:
         view["matched_in"] = ["attachments", *view["matched_in"]]
         view["highlight"] = window

@@ -18,6 +18,7 @@ from daimon_mcp.domain.changes import QueueChanged
 from daimon_mcp.domain.clock import day_period, iso_or_none, month_period
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.lists import Direction, Hold, deciding, verdict
 from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import check_send, usage_facts
@@ -36,10 +37,11 @@ from daimon_mcp.operations.outgoing import (
     people,
     prepare,
 )
+from daimon_mcp.operations.places import place_number
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
 from daimon_mcp.operations.upgrades import Upgrades
 from daimon_mcp.operations.views import cursor
-from daimon_mcp.store import accounts, inboxes, messages, queue, usage
+from daimon_mcp.store import accounts, inboxes, lists, messages, queue, usage
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import NewMessage, StoredMessage
@@ -276,6 +278,7 @@ class Sending:
             if not (submission.park and refused.code in PARKABLE and refused.target_tier):
                 raise
             parked = refused
+        _check_lists(tx, account.no, inbox.no, ready.recipients, is_reply=ready.content.in_reply_to is not None)
         transports = self._transports(tx, ready.recipients)
         if parked is not None:
             status, state = MessageStatus.PENDING_UPGRADE, queue.WAITING
@@ -342,7 +345,7 @@ class Sending:
             **message_result(message),
             "recipients": list(ready.recipients),
             "usage": usage_facts(limits, usage.in_tx(tx, account.no, at=now, now=now), now),
-            "cursor": cursor(placed.seq),
+            "cursor": cursor(place_number(inbox.no, message.came_n)),
         }
         if submission.client_id is not None:
             self._remember(tx, inbox, submission, public_id, result, now)
@@ -447,6 +450,19 @@ class Sending:
             key="send_email.dry_run" + ("" if not problems else ".refused"),
             result=result,
             facts={"warnings": len(warnings), "recipients": len(ready.recipients)},
+        )
+
+
+def _check_lists(tx: Transaction, account_no: int, inbox_no: int, recipients: Sequence[str], *, is_reply: bool) -> None:
+    """Raise RECIPIENT_REFUSED for recipients that the lists of the inbox or its account keep away."""
+    entries = deciding(lists.for_inbox(tx, account_no, inbox_no, Direction.SEND, Direction.REPLY), is_reply=is_reply)
+    held = {each: found for each in recipients if (found := verdict(entries, [each])) is not None}
+    if held:
+        raise Refused(
+            RefusalCode.RECIPIENT_REFUSED,
+            reason="ON_BLOCK_LIST" if Hold.BLOCKED in held.values() else "NOT_ON_ALLOW_LIST",
+            facts={"count": len(held)},
+            details={"refused_recipients": list(held)},
         )
 
 

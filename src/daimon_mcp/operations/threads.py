@@ -10,10 +10,12 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.messages import clip
-from daimon_mcp.operations.requests import Id, Request
-from daimon_mcp.operations.views import cursor, message_view, read_cursor, thread_view
+from daimon_mcp.operations.requests import Id, Moment, Request
+from daimon_mcp.operations.views import cursor, message_view, pair, read_cursor, read_pair, thread_view
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store import messages
+from daimon_mcp.store import messages, threads
+
+_FOREVER = 1 << 62
 
 
 class GetThread(Request):
@@ -23,11 +25,57 @@ class GetThread(Request):
     max_tokens: Annotated[int, Field(ge=100, le=25_000, description="For all texts together")] = 6000
 
 
+class ListThreads(Request):
+    inbox: Annotated[Id | None, Field(description="id or address")] = None
+    label: Annotated[str | None, Field(max_length=64, description="Only threads with a message so labelled")] = None
+    unread: Annotated[bool | None, Field(description="true: only with unread messages")] = None
+    before: Annotated[Moment | None, Field(description="Last message before; ISO 8601 with offset")] = None
+    after: Moment | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: str | None = None
+
+
 class Threads:
     """The thread verbs."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
+
+    async def list_threads(self, actor: Actor, request: ListThreads) -> Outcome:
+        """One page of an inbox's threads, the one with the newest message first, without messages.
+
+        Raises INBOX_NOT_FOUND, INVALID_REQUEST.
+        """
+        actor.require("message_read")
+        core = self._core
+        inbox = await access.inbox(core, actor, request.inbox)
+        label = (request.label or "").strip().lower()
+        unread = bool(request.unread) or label == "unread"
+        own = "" if label == "unread" else label
+        before_at, before = read_pair(request.cursor) if request.cursor else (request.before or _FOREVER, 0)
+        values = {"label": own} if own else {}
+        rows = await core.database.all(
+            sql.threads_labelled if own else sql.threads_newest,
+            slow=bool(own),
+            inbox_no=inbox.no,
+            before_at=before_at,
+            before=before,
+            updated_from=request.after or 0,
+            unread=int(unread),
+            limit=request.limit + 1,
+            **values,
+        )
+        page = [threads.thread_of(row) for row in rows[: request.limit]]
+        more = len(rows) > request.limit
+        plain = not request.model_fields_set & {"label", "unread", "before", "after"}
+        result = {
+            "threads": [thread_view(each) for each in page],
+            "total": inbox.thread_count if plain else None,
+            "has_more": more,
+            "next_cursor": pair(page[-1].last_at, page[-1].seq) if more else None,
+        }
+        facts = {"shown": len(page), "more": "yes" if more else None, "inbox_id": inbox.id}
+        return Outcome(key="list_threads" + ("" if page else ".none"), result=result, facts=facts)
 
     async def get_thread(self, actor: Actor, request: GetThread) -> Outcome:
         """A thread and one page of its messages with the new words of each. Raises THREAD_NOT_FOUND."""

@@ -33,6 +33,22 @@ def read_cursor(text: str, field: str = "cursor") -> int:
     return int.from_bytes(raw, "big")
 
 
+def pair(first: int, second: int) -> str:
+    """An opaque place in a list that is ordered by two numbers."""
+    return base64.urlsafe_b64encode(first.to_bytes(8, "big") + second.to_bytes(8, "big")).decode().rstrip("=")
+
+
+def read_pair(text: str, field: str = "cursor") -> tuple[int, int]:
+    """A place that `pair` gave out. Raises INVALID_REQUEST for anything else."""
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 16 or raw[0] & 0x80 or raw[8] & 0x80:
+        raise invalid(field, "is not a cursor of this server; pass one from an earlier result unchanged")
+    return int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big")
+
+
 def address(person: Person) -> str:
     """`Ann <ann@example.com>`, or the address alone."""
     return f"{person['name']} <{person['email']}>" if person["name"] else person["email"]

@@ -66,9 +66,7 @@ def _reading(connection: sqlite3.Connection) -> None:
            SELECT inbox_no, row_number() OVER (PARTITION BY inbox_no ORDER BY seq), seq, id, 'new', received_at
            FROM messages WHERE deleted_at IS NULL"""
     )
-    connection.execute(
-        "UPDATE messages SET came_n = c.n FROM changes AS c WHERE c.message_seq = messages.seq"
-    )
+    connection.execute("UPDATE messages SET came_n = c.n FROM changes AS c WHERE c.message_seq = messages.seq")
     connection.execute(
         "UPDATE inboxes SET change_seq = coalesce((SELECT max(n) FROM changes WHERE inbox_no = inboxes.no), 0)"
     )

@@ -36,6 +36,7 @@ MAX_FILES = 200_000
 MOST_LOOKED_AT = 100_000  # candidates of one search
 LONGEST = 1.0  # seconds of one search, looked at between its statements
 MOST_RANKED = 2_000  # hits that are put in order of relevance: the newest
+_MOST_WEIGHED = 10_000  # candidates that are weighed for that
 _AT_ONCE = 4_000  # candidates of one statement, so that others have their turn in between
 _MOST_APART = 8  # words that have to be looked up for themselves, because they are alternatives to something else
 _WEIGHTS = (8.0, 4.0, 2.0, 1.0, 1.0)  # of the columns, for relevance
@@ -153,9 +154,9 @@ class _Plan:
         self.apart = 0
         self.ranked = ranked
         parts = query.node.nodes if isinstance(query.node, Both) else (query.node,) if query.node else ()
-        words = [part for part in parts if not isinstance(part, Not) and _match(part) is not None]
+        words = [part for part in parts if not isinstance(part, Not) and expression(part) is not None]
         if words:
-            words += [part for part in parts if isinstance(part, Not) and _match(part.node) is not None]
+            words += [part for part in parts if isinstance(part, Not) and expression(part.node) is not None]
         rest = [part for part in parts if part not in words]
         conditions = ["m.deleted_at IS NULL", *([] if query.aside else ["m.aside = 0"])]
         conditions += [self._condition(part) for part in rest]
@@ -177,7 +178,7 @@ class _Plan:
     def _candidates(self, words: Sequence[Node], rest: Sequence[Node]) -> str:
         between = "{0} < :before AND {0} >= :bottom"
         if words:
-            self.values["match"] = _match(Both(tuple(words)) if len(words) > 1 else words[0])
+            self.values["match"] = expression(Both(tuple(words)) if len(words) > 1 else words[0])
             score = f"bm25(search, {', '.join(map(str, _WEIGHTS))})" if self.ranked else "0"
             return (
                 f"SELECT rowid, {score} FROM search WHERE search MATCH :match AND {between.format('rowid')} "  # noqa: S608
@@ -204,7 +205,7 @@ class _Plan:
         return name
 
     def _condition(self, node: Node) -> str:
-        match = _match(node)
+        match = expression(node)
         if match is not None:
             self.apart += 1
             return (
@@ -248,18 +249,18 @@ _FACTS = {
 }
 
 
-def _match(node: Node) -> str | None:
+def expression(node: Node) -> str | None:
     """The node as an FTS5 expression with every word quoted; None if the index alone cannot answer it."""
     match node:
         case Words(text, column, prefix):
             quoted = as_indexed(text).replace('"', " ")
             return f'{f"{column} : " if column else ""}"{quoted}"{" *" if prefix else ""}'
         case Either(nodes):
-            found = [_match(each) for each in nodes]
+            found = [expression(each) for each in nodes]
             return None if None in found else f"({' OR '.join(map(str, found))})"
         case Both(nodes):
-            found = [_match(each) for each in nodes if not isinstance(each, Not)]
-            without = [_match(each.node) for each in nodes if isinstance(each, Not)]
+            found = [expression(each) for each in nodes if not isinstance(each, Not)]
+            without = [expression(each.node) for each in nodes if isinstance(each, Not)]
             if not found or None in found or None in without:
                 return None
             both = f"({' AND '.join(map(str, found))})"
@@ -273,8 +274,8 @@ async def find(
 ) -> Hits:
     """Messages of an inbox with numbers below `below` that the query means, `limit` of them or fewer.
 
-    Newest first; or, with `relevance`, the newest `limit` in order of relevance, which is for a `limit` in the
-    thousands. Fewer than `limit` with a position: that is how far the search came, and it can go on there.
+    Newest first; or, with `relevance`, about the newest `limit` in order of relevance, which is for a `limit` in the
+    hundreds. Fewer than `limit` with a position: that is how far the search came, and newest first it can go on there.
     Raises INVALID_REQUEST for a query with too many mixed alternatives.
     """
     if query.node is None:
@@ -282,8 +283,13 @@ async def find(
     plan = _Plan(query, ranked=relevance)
     bottom = inbox_no << 40
     hits: list[Hit] = []
-    looked_at, scan, deadline = 0, min(limit + 1, _AT_ONCE), time.monotonic() + LONGEST
+    looked_at, deadline = 0, time.monotonic() + LONGEST
+    # Every statement weighs words anew over the whole index: for relevance one should do, though some hits are aside.
+    scan, enough, most = limit + 1, limit + 1, MOST_LOOKED_AT
+    if relevance:
+        scan, enough, most = limit + limit // 8, limit // 2, _MOST_WEIGHED
     while True:
+        scan = min(scan, _AT_ONCE)
         rows = await database.all(
             plan.statement, slow=True, inbox_no=inbox_no, before=below, bottom=bottom, scan=scan, **plan.values
         )
@@ -294,9 +300,9 @@ async def find(
             position = None
             break
         position = below = lowest
-        if len(hits) > limit or looked_at >= MOST_LOOKED_AT or time.monotonic() > deadline:
+        if len(hits) >= enough or looked_at >= most or time.monotonic() > deadline:
             break
-        scan = min(scan * 4, _AT_ONCE)
+        scan *= 4
     hits.sort(key=lambda hit: -hit.seq)
     if len(hits) > limit:
         hits = hits[:limit]

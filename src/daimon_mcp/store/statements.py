@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     Insert,
     Table,
     and_,
@@ -181,6 +182,20 @@ inboxes_page = (
     .order_by(inboxes.c.no.desc())
     .limit(b("limit"))
 )
+inboxes_starting = (
+    select(inboxes.c.id, inboxes.c.address)
+    .where(
+        inboxes.c.account_no == b("account_no"),
+        inboxes.c.deleted_at.is_(None),
+        or_(b("only_inbox") == 0, inboxes.c.no == b("only_inbox")),
+        or_(
+            func.substr(inboxes.c.address, 1, b("length")) == b("prefix"),
+            func.substr(inboxes.c.id, 1, b("length")) == b("prefix"),
+        ),
+    )
+    .order_by(inboxes.c.no.desc())
+    .limit(b("limit"))
+)
 inboxes_count = (
     select(func.count())
     .select_from(inboxes)
@@ -309,27 +324,34 @@ thread_by_id = _thread.where(
 thread_head = select(threads.c.id, threads.c.participants_json, threads.c.base_subject).where(
     threads.c.seq == b("thread_seq")
 )
-_thread_page = _thread.where(
-    threads.c.inbox_no == b("inbox_no"),
-    threads.c.message_count > 0,
-    tuple_(threads.c.last_at, threads.c.seq) < tuple_(b("before_at"), b("before")),
-    or_(b("unread") == 0, threads.c.unread_count > 0),
-)
-threads_newest = _thread_page.order_by(threads.c.last_at.desc(), threads.c.seq.desc()).limit(b("limit"))
-threads_labelled = (
-    _thread_page.where(
-        select(labels.c.seq)
-        .join(messages, messages.c.seq == labels.c.seq)
-        .where(
-            messages.c.thread_seq == threads.c.seq,
-            messages.c.deleted_at.is_(None),
-            labels.c.inbox_no == b("inbox_no"),
-            labels.c.label == b("label"),
+
+
+def _thread_page(inbox_no: ColumnElement[int], last_at: ColumnElement[int]) -> Any:
+    return (
+        _thread.where(
+            inbox_no == b("inbox_no"),
+            threads.c.message_count > 0,
+            tuple_(last_at, threads.c.seq) < tuple_(b("before_at"), b("before")),
+            last_at >= b("updated_from"),
+            or_(b("unread") == 0, threads.c.unread_count > 0),
         )
-        .exists()
+        .order_by(threads.c.last_at.desc(), threads.c.seq.desc())
+        .limit(b("limit"))
     )
-    .order_by(threads.c.last_at.desc(), threads.c.seq.desc())
-    .limit(b("limit"))
+
+
+threads_newest = _thread_page(threads.c.inbox_no, threads.c.last_at)
+# The label's messages lead (`+ 0` keeps the planner from the inbox's index), so that a page costs what is labelled and
+# not what the inbox holds.
+_labelled = (
+    select(messages.c.thread_seq)
+    .join(labels, labels.c.seq == messages.c.seq)
+    .where(messages.c.deleted_at.is_(None), labels.c.inbox_no == b("inbox_no"), labels.c.label == b("label"))
+    .distinct()
+    .subquery("labelled")
+)
+threads_labelled = _thread_page(threads.c.inbox_no + 0, threads.c.last_at + 0).join(
+    _labelled, _labelled.c.thread_seq == threads.c.seq
 )
 threads_by_subject = (
     select(threads.c.seq, threads.c.participants_json)
@@ -541,8 +563,9 @@ _shown = _joined.where(_matching, _between).limit(b("limit"))
 _page = _shown.where(_in_inbox, messages.c.aside == 0)
 _unread_page = _shown.where(_unread, messages.c.aside == 0)
 _mailbox_page = _shown.where(messages.c.mailbox_no == b("mailbox_no"))
+# Asked of the thread's own row: asked of `messages`, SQLite sorts the whole thread for every page.
 _conversation_page = _shown.where(
-    messages.c.thread_seq == b("thread_seq"),
+    threads.c.seq == b("thread_seq"),
     messages.c.aside == 0,
     or_(b("mailbox_no") == 0, messages.c.mailbox_no == b("mailbox_no")),
     or_(
@@ -552,7 +575,7 @@ _conversation_page = _shown.where(
         .exists(),
     ),
 )
-# The label's rows lead: CROSS JOIN keeps SQLite from starting at the messages.
+# The label's rows lead.
 _label_page = _shown.join(labels, labels.c.seq == messages.c.seq).where(
     labels.c.inbox_no == b("inbox_no"),
     labels.c.label == b("label"),
@@ -1004,6 +1027,11 @@ delivery_local = (
     update(deliveries)
     .where(deliveries.c.no == b("delivery_no"))
     .values(state=b("new_state"), finished_at=b("now"), last_text=b("reply_text"))
+)
+delivery_reported = (
+    update(deliveries)
+    .where(deliveries.c.no == b("delivery_no"))
+    .values(state=b("new_state"), finished_at=b("now"), last_enhanced=b("enhanced"), last_text=b("reply_text"))
 )
 deliveries_delete = delete(deliveries).where(deliveries.c.queue_no == b("queue_no"))
 deliveries_pending = select(func.count()).select_from(deliveries).where(deliveries.c.state == "queued")

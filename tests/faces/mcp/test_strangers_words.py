@@ -81,7 +81,7 @@ def mails(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def shown(result: dict[str, Any], *, offset: int = 0) -> str:
-    return text_of(results.success("Summary.", {"result": result, "next_steps": ["Do."]}, offset=offset))
+    return text_of(results.success("Summary.", {"result": result, "next_steps": ["Do."]}))
 
 
 def check(text: str, marks: int) -> list[str]:
@@ -96,7 +96,7 @@ def check(text: str, marks: int) -> list[str]:
 @given(mail=mails(), offset=st.sampled_from([0, 100]))
 def test_a_message(mail: dict[str, Any], offset: int) -> None:
     for result in (mail, {"message": mail, "timed_out": False, "cursor": "abc"}):
-        (inside,) = check(shown(result, offset=offset), 1)
+        (inside,) = check(shown(result), 1)
         head = inside.partition("\n\n")[0].split("\n")
         # Every line above the body is one of ours: none was begun by a stranger.
         assert {line.partition(": ")[0] for line in head} <= {

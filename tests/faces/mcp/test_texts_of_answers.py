@@ -25,6 +25,7 @@ ENDS = {
     "send_draft.*": SENT,
     "create_draft*": DRAFT,
     "update_draft*": DRAFT,
+    "wait_for_message.*": {"code", "link"},
     "get_account.*": {"free", "paid"},
     "get_capabilities.*": {"free", "paid"},
     "get_approval.*": {"pending", "approved", "rejected", "expired", "closed"},

@@ -100,7 +100,8 @@ def _message_row(message: View) -> str:
     status = f" {message['delivery_status']}" if message["delivery_status"] else ""
     inbound = message["direction"] == "inbound"
     other = message["from_address"] if inbound else f"to {_people(message['to_addresses'])}"
-    return _flat(f"{message['id']}{marks}{status} {when} {other} | {message['subject']} | {message['preview']}")
+    words = message.get("highlight") or message["preview"]
+    return _flat(f"{message['id']}{marks}{status} {when} {other} | {message['subject']} | {words}")
 
 
 def _inbox_row(inbox: View) -> str:
@@ -169,7 +170,7 @@ def _mail(message: View, text: str) -> str:
 def _read_out(message: View) -> list[tuple[str, str]]:
     """What the reading rules found that the text itself does not say."""
     found = [("Code", f"{each['value']} ({each['kind']})") for each in message.get("codes", ())]
-    found += [("Link", url) for url in message.get("cta_links", ())]
+    found += [("Link", str(url)) for url in message.get("cta_links", ())]
     hidden: View = message.get("hidden_text") or {}
     if hidden.get("suspicious"):
         found.append(("Hidden text removed", f"{hidden['chars']} characters that no reader sees"))
@@ -178,8 +179,9 @@ def _read_out(message: View) -> list[tuple[str, str]]:
     if invite := message.get("invite"):
         when = " to ".join(each for each in (invite.get("starts"), invite.get("ends")) if each)
         found.append(("Invitation", ", ".join(each for each in (invite["summary"], when, invite["location"]) if each)))
-    for each in (message.get("bounce") or {}).get("failures", ()):
-        found.append(("Not delivered", f"{each['recipient']} {each['status']}: {each['reason']}"))
+    bounce: View = message.get("bounce") or {}
+    failures: Sequence[View] = bounce.get("failures", ())
+    found += [("Not delivered", f"{each['recipient']} {each['status']}: {each['reason']}") for each in failures]
     return found
 
 

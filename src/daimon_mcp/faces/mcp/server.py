@@ -1,5 +1,8 @@
 """The MCP server of one kind of session (a profile, or read-only): a strict layer over the SDK's MCPServer.
 
+Tools, resources, prompts and completions each are a module; here is what they have in common: who calls, and how a
+refusal is said.
+
 Stricter than the SDK: unknown tools and cursors are protocol errors, unknown arguments are refused by name, validation
 errors are one line that echoes nothing, and crashes tell an id and nothing else.
 """
@@ -9,35 +12,65 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    CallToolResult,
+    CompleteRequestParams,
+    CompleteResult,
+    EmptyResult,
+    GetPromptResult,
+    InputRequiredResult,
+    ListResourcesResult,
+    NotificationParams,
+    PaginatedRequestParams,
+    Prompt,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    ResourceTemplate,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    TextResourceContents,
+    UnsubscribeRequestParams,
+)
 from mcp_types import Tool as WireTool
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from daimon_mcp import __version__
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.faces.mcp import bounds, results
+from daimon_mcp.faces.mcp.completions import complete
 from daimon_mcp.faces.mcp.dialect import ToolDialect
 from daimon_mcp.faces.mcp.elicitation import show_link
+from daimon_mcp.faces.mcp.fitting import fitted
+from daimon_mcp.faces.mcp.notifications import Notifier, Who
+from daimon_mcp.faces.mcp.prompts import Prompts
+from daimon_mcp.faces.mcp.resources import MIME_TYPE, TEMPLATES, Resources
 from daimon_mcp.faces.mcp.tool import AnyTool, Call
 from daimon_mcp.logs import cid, new_cid
 from daimon_mcp.operations import Operations
-from daimon_mcp.operations.core import Outcome, Progress
+from daimon_mcp.operations.core import Progress
 from daimon_mcp.operations.requests import read
 from daimon_mcp.texts import render_bullets
 
 log = logging.getLogger(__name__)
 
 ACTOR_KEY = "daimon.actor"  # where the HTTP face leaves the actor in the ASGI scope
-_PAGED = {"tools/list", "resources/list", "resources/templates/list", "prompts/list"}
+_ONE_PAGE = {"tools/list", "resources/templates/list", "prompts/list"}
+_RESOURCE_NOT_FOUND = -32002  # of the handshake's revisions; since 2026-07-28 it is INVALID_PARAMS
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +86,7 @@ session: ContextVar[Session] = ContextVar("session", default=Session(None))  # n
 
 
 class MailServer(MCPServer[Any]):
-    """Our tools behind the SDK's protocol."""
+    """Our tools, resources and prompts behind the SDK's protocol."""
 
     def __init__(self, operations: Operations, tools: Sequence[AnyTool], *, read_only: bool = False) -> None:
         super().__init__(
@@ -62,10 +95,12 @@ class MailServer(MCPServer[Any]):
             version=__version__,
             instructions=_instructions(operations, ToolDialect([tool.name for tool in tools])),
             website_url=None,
-            # Nothing changes what a session has: no lists to watch, and no resources to subscribe to.
-            subscriptions=False,
-            cache_hints={"tools/list": CacheHint(ttl_ms=3_600_000, scope="public")},
-            middleware=[refuse_bogus_cursors],
+            subscriptions=False,  # ours are checked against the caller's key
+            cache_hints=dict.fromkeys(
+                ("tools/list", "prompts/list", "resources/templates/list"),
+                CacheHint(ttl_ms=3_600_000, scope="public"),
+            ),
+            middleware=[refuse_bogus_cursors, promise_what_is_kept],
             log_level="WARNING",
         )
         self._operations = operations
@@ -75,6 +110,21 @@ class MailServer(MCPServer[Any]):
         self._read_only = read_only
         self._most = operations.core.policy.max_result_tokens * bounds.BYTES_PER_TOKEN
         self._dialect = ToolDialect(self._specs)
+        self._prompts = Prompts(operations, list(self._specs))
+        self._resources = Resources(operations, self._dialect, self._most)
+        self._notifier = Notifier(operations)
+        self._serve_resources()
+
+    def _serve_resources(self) -> None:
+        """Take over what the SDK's class has no room for: lists that depend on the caller, pages, subscriptions."""
+        low = self._lowlevel_server
+        low.add_request_handler("resources/list", PaginatedRequestParams, self._list_resources)
+        low.add_request_handler("resources/read", ReadResourceRequestParams, self._read_resource)
+        low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
+        low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
+        low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
+        low.add_request_handler("completion/complete", CompleteRequestParams, self._complete)
+        low.add_notification_handler("notifications/initialized", NotificationParams, self._initialized)
 
     async def run_session(self, read_stream: Any, write_stream: Any) -> None:
         """Serve one connection, of either protocol era, until its client leaves."""
@@ -96,10 +146,16 @@ class MailServer(MCPServer[Any]):
         token = cid.set(new_cid())
         actor: Actor | None = None
         try:
-            actor = await self._actor(context)
-            request = read(spec.request, arguments)
-            call = Call(self._operations, actor, request, _progress(context))
-            outcome, envelope = await self._fitting(spec, call)
+            actor = await self._actor(None if context is None else context.request_context.request)
+            call = Call(self._operations, actor, read(spec.request, arguments), _progress(context))
+            outcome, envelope = await fitted(
+                lambda request: spec.run(replace(call, request=request)),
+                call.request,
+                reads=spec.reads,
+                guide=self._operations.guide,
+                dialect=self._dialect,
+                most=self._most,
+            )
             if spec.shows_link and context is not None and outcome.link is not None:
                 shown = await show_link(context, envelope["result"])
                 if isinstance(shown, InputRequiredResult):
@@ -118,25 +174,109 @@ class MailServer(MCPServer[Any]):
         finally:
             cid.reset(token)
 
+    # -- prompts and completions -------------------------------------------------------------------------------------
+
+    async def list_prompts(self) -> list[Prompt]:
+        """The prompts that make sense with this session's tools, always in the same order."""
+        return self._prompts.wire
+
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
     ) -> GetPromptResult:
-        """There are no prompts: any that is asked for is the host's mistake. Raises MCPError."""
-        raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name[:64]!r}")
+        """One prompt. Raises MCPError (invalid params) for one that does not exist here, and for wrong arguments."""
+        request = None if context is None else context.request_context.request
+        found = await self._plainly(self._prompt(name, arguments or {}, request))
+        if found is None:
+            raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name[:64]!r}")
+        return found
 
-    async def _fitting(self, spec: AnyTool, call: Call[Any]) -> tuple[Outcome, dict[str, Any]]:
-        """Run a tool; an answer that is too long is asked for again with fewer rows or less text, at last cut."""
-        while True:
-            outcome = await spec.run(call)
-            envelope = self._operations.guide.outcome(outcome, self._dialect)
-            measured = bounds.size(envelope)
-            if measured <= self._most:
-                return outcome, envelope
-            # Only what changes nothing can be asked twice.
-            fewer = bounds.narrowed(call.request, outcome.result, measured, self._most) if spec.reads else None
-            if fewer is None:
-                return outcome, bounds.clipped(envelope, self._most)
-            call = replace(call, request=fewer)
+    async def _prompt(self, name: str, arguments: Mapping[str, str], request: Any) -> GetPromptResult | None:
+        return await self._prompts.get(await self._actor(request), name, arguments)
+
+    async def _complete(self, ctx: ServerRequestContext[Any, Any], params: CompleteRequestParams) -> CompleteResult:
+        async def work() -> CompleteResult:
+            actor = await self._actor(ctx.request)
+            return CompleteResult(completion=await complete(self._operations, self._prompts, actor, params))
+
+        return await self._plainly(work())
+
+    # -- resources ---------------------------------------------------------------------------------------------------
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        """The forms of our URIs."""
+        return list(TEMPLATES)
+
+    async def _list_resources(
+        self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams
+    ) -> ListResourcesResult:
+        async def work() -> ListResourcesResult:
+            return await self._resources.page(await self._actor(ctx.request), params.cursor)
+
+        return await self._plainly(work())
+
+    async def _read_resource(
+        self, ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams
+    ) -> ReadResourceResult:
+        async def work() -> str | None:
+            return await self._resources.read(await self._actor(ctx.request), params.uri)
+
+        text = await self._plainly(work())
+        if text is None:
+            raise _not_found(ctx, params.uri)
+        return ReadResourceResult(contents=[TextResourceContents(uri=params.uri, mime_type=MIME_TYPE, text=text)])
+
+    async def _subscribe(self, ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
+        async def work() -> bool:
+            actor = await self._actor(ctx.request)
+            return await self._notifier.of_session(ctx, actor, self._who(ctx.request)).add(params.uri, actor)
+
+        if not await self._plainly(work()):
+            raise _not_found(ctx, params.uri)
+        return EmptyResult()
+
+    async def _unsubscribe(self, ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> EmptyResult:
+        async def work() -> None:
+            actor = await self._actor(ctx.request)
+            self._notifier.of_session(ctx, actor, self._who(ctx.request)).remove(params.uri)
+
+        await self._plainly(work())
+        return EmptyResult()
+
+    async def _initialized(self, ctx: ServerRequestContext[Any, Any], _: NotificationParams) -> None:
+        """From here on, a session of the older revisions is told when its list of resources changes."""
+        try:
+            self._notifier.of_session(ctx, await self._actor(ctx.request), self._who(ctx.request))
+        except Refused as refused:
+            log.info("a session is not told of changes: %s", refused)
+
+    async def _listen(
+        self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams
+    ) -> SubscriptionsListenResult:
+        async def work() -> SubscriptionsListenResult:
+            actor = await self._actor(ctx.request)
+            return await self._notifier.listen(ctx, params, actor, self._who(ctx.request))
+
+        return await self._plainly(work())
+
+    # -- in common ---------------------------------------------------------------------------------------------------
+
+    async def _plainly(self, work: Awaitable[_T]) -> _T:
+        """What `work` comes to. Outside of tools a refusal is a protocol error of one line, and so is a crash."""
+        token = cid.set(new_cid())
+        try:
+            return await work
+        except Refused as refused:
+            code = _ERROR_CODES.get(refused.code, INVALID_REQUEST)
+            log.info("refused: %s", refused)
+            words = self._operations.guide.refusal_message(refused, self._dialect)
+            raise MCPError(code, f"{refused.code}: {words}") from None
+        except (asyncio.CancelledError, MCPError):
+            raise
+        except Exception:
+            log.exception("a request failed")
+            raise MCPError(INTERNAL_ERROR, f"{RefusalCode.INTERNAL}: {cid.get()}") from None
+        finally:
+            cid.reset(token)
 
     async def _refusal(self, refused: Refused, actor: Actor | None, arguments: Mapping[str, Any]) -> CallToolResult:
         guide, reason = self._operations.guide, arguments.get("reason")
@@ -164,12 +304,11 @@ class MailServer(MCPServer[Any]):
             # All that can be said when even the words cannot be read.
             return results.refusal({"error": str(RefusalCode.INTERNAL), "message": ident, "next_steps": []})
 
-    async def _actor(self, context: Context[Any, Any] | None) -> Actor:
+    async def _actor(self, request: Any) -> Actor:
         """Who is calling: the key of this very HTTP request, or the session's, or this machine's own account.
 
         Raises UNAUTHORIZED for a session whose key was revoked since, and for HTTP without an actor.
         """
-        request = None if context is None else context.request_context.request
         known = session.get()
         actor: Actor | None = known.actor
         if request is not None:
@@ -181,6 +320,37 @@ class MailServer(MCPServer[Any]):
         elif actor is None:
             actor = await self._operations.accounts.local_actor()
         return replace(actor, read_only=True) if self._read_only or known.read_only else actor
+
+    def _who(self, request: Any) -> Who:
+        """Asks again who is calling, long after the request: a key is looked up each time."""
+        known = session.get()
+        key = known.api_key if request is None else _bearer(request)
+
+        async def who() -> Actor:
+            if key is not None:
+                return await self._operations.credentials.authenticate(key)
+            return known.actor or await self._operations.accounts.local_actor()
+
+        return who
+
+
+_ERROR_CODES = {
+    RefusalCode.INVALID_REQUEST: INVALID_PARAMS,
+    RefusalCode.STORE_UNAVAILABLE: INTERNAL_ERROR,
+    RefusalCode.INTERNAL: INTERNAL_ERROR,
+}
+
+
+def _not_found(ctx: ServerRequestContext[Any, Any], uri: str) -> MCPError:
+    """The same for what is unknown, another's, or no URI of ours."""
+    code = INVALID_PARAMS if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else _RESOURCE_NOT_FOUND
+    return MCPError(code, "Resource not found", {"uri": uri[:400]})
+
+
+def _bearer(request: Any) -> str | None:
+    """The key of an HTTP request, which was found good before it came here."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
 
 _CALLS = re.compile(r"\{call:(\w+)\}")
@@ -204,7 +374,21 @@ def _progress(context: Context[Any, Any] | None) -> Progress | None:
 
 
 async def refuse_bogus_cursors(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """We give out no cursors for lists of tools, resources and prompts: any that comes is made up."""
-    if ctx.method in _PAGED and ctx.params is not None and ctx.params.get("cursor") is not None:
+    """We give out no cursors for lists of one page: any that comes is made up."""
+    if ctx.method in _ONE_PAGE and ctx.params is not None and ctx.params.get("cursor") is not None:
         raise MCPError(INVALID_PARAMS, "Unknown cursor: this list has one page")
     return await call_next(ctx)
+
+
+async def promise_what_is_kept(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Say which changes are announced: those of resources and of their list. Tools and prompts never change.
+
+    The SDK derives these from which handlers there are, for every kind of list alike.
+    """
+    result = await call_next(ctx)
+    if ctx.method in ("initialize", "server/discover") and isinstance(result, dict):
+        capabilities: dict[str, Any] = result["capabilities"]
+        capabilities["tools"] = {"listChanged": False}
+        capabilities["prompts"] = {"listChanged": False}
+        capabilities["resources"] = {"subscribe": True, "listChanged": True}
+    return result

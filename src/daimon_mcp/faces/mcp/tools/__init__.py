@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from daimon_mcp.faces.mcp.tool import AnyTool
-from daimon_mcp.faces.mcp.tools import accounts, drafts, inboxes, messages, sending, threads, upgrades
+from daimon_mcp.faces.mcp.tools import accounts, drafts, inboxes, lists, messages, sending, threads, upgrades
 
 ALL: tuple[AnyTool, ...] = (
     *inboxes.TOOLS,
@@ -13,6 +13,7 @@ ALL: tuple[AnyTool, ...] = (
     *messages.TOOLS,
     *threads.TOOLS,
     *drafts.TOOLS,
+    *lists.TOOLS,
     *accounts.TOOLS,
     *upgrades.TOOLS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from daimon_mcp.faces.mcp.schema import output_schema
 from daimon_mcp.faces.mcp.tool import AnyTool, ToolSpec
 from daimon_mcp.operations.changelog import ListChanges
+from daimon_mcp.operations.filing import DeleteMessage, UpdateMessage
 from daimon_mcp.operations.messages import GetMessage, ListMessages
 from daimon_mcp.operations.searching import SearchMessages
 from daimon_mcp.operations.waiting import WaitForMessage
@@ -28,8 +29,8 @@ TOOLS: tuple[AnyTool, ...] = (
         description=f"Read one message as text, with its delivery status if you sent it; marks it read. {_DATA}",
         request=GetMessage,
         output=output_schema(
-            id="s", thread_id="s", from_address="s", subject="s", body_text="s?", reply_body="s", codes="os", cta_links="ss",
-            attachments="os", delivery_status="s?", truncated="b",
+            id="s", thread_id="s", from_address="s", subject="s", body_text="s?", reply_body="s", codes="os",
+            cta_links="ss", attachments="os", delivery_status="s?", truncated="b",
         ),
         run=lambda call: call.operations.messages.get_message(call.actor, call.request),
         core=True,
@@ -59,10 +60,28 @@ TOOLS: tuple[AnyTool, ...] = (
         reads=True,
     ),
     ToolSpec(
+        name="update_message",
+        title="Update message",
+        description="Mark read or unread, label, move to trash or spam, take back from there, or release held mail.",
+        request=UpdateMessage,
+        output=output_schema(id="s", labels="ss", read="b"),
+        run=lambda call: call.operations.filing.update_message(call.actor, call.request),
+        repeats=True,
+    ),
+    ToolSpec(
+        name="delete_message",
+        title="Delete message",
+        description="Move a message to trash; a second time, or with permanent, delete it for good.",
+        request=DeleteMessage,
+        output=output_schema(deleted="b", message_id="s", permanent="b"),
+        run=lambda call: call.operations.filing.delete_message(call.actor, call.request),
+        destroys=True,
+    ),
+    ToolSpec(
         name="changes",
         title="What changed",
         description=(
-            "Everything new or altered in an inbox since a cursor: mail, read state, labels, moves, delivery, deletion. "
+            "All that is new or altered in an inbox since a cursor: mail, read state, labels, moves, delivery, deletion. "
             f"{_DATA}"
         ),
         request=ListChanges,

@@ -1,0 +1,68 @@
+"""Bounces and delivery reports that come back: the message they are about learns what became of it (RFC 3464)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daimon_mcp.domain.changes import MessageChanged
+from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.queue import DeliveryState, MessageStatus
+from daimon_mcp.operations.settling import settle_status
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store import events, messages, queue
+from daimon_mcp.store.database import Transaction
+from daimon_mcp.store.messages import Content, StoredMessage
+
+# A report can speak of recipients that the next server took, or may have taken; what we know better stays.
+_OPEN = (DeliveryState.SENT, DeliveryState.UNKNOWN)
+_STATES = {"failed": DeliveryState.BOUNCED, "delivered": DeliveryState.DELIVERED}
+_MOST_DIAGNOSTIC = 1000
+
+
+def reported_message(tx: Transaction, inbox: Inbox, content: Content) -> StoredMessage | None:
+    """The message of this inbox that an incoming report is about, if it is one of ours."""
+    bounce: dict[str, Any] | None = content.reading.get("bounce")
+    if bounce is None or not bounce.get("original_message_id"):
+        return None
+    row = tx.one(sql.message_by_message_id, inbox_no=inbox.no, message_id=bounce["original_message_id"])
+    found = None if row is None else messages.message_of(row)
+    return found if found is not None and found.direction == "outbound" else None
+
+
+def apply_report(tx: Transaction, inbox: Inbox, original: StoredMessage, content: Content, now: int) -> None:
+    """Settle the recipients a report names. Only those of this message, and only from `sent` or `outcome_unknown`."""
+    queued = queue.by_message_in(tx, original.seq)
+    if queued is None:
+        return
+    deliveries = queue.deliveries_in(tx, queued.no)
+    settled = False
+    for failure in content.reading["bounce"]["failures"]:
+        state = _STATES.get(failure["action"])
+        if state is None:
+            continue
+        named = [each for each in deliveries if each.recipient.lower() == failure["recipient"].lower()]
+        # A forwarding address bounces under another name: with one recipient there is no doubt whom it is about.
+        for delivery in named or (deliveries if len(deliveries) == 1 else []):
+            if delivery.state not in _OPEN:
+                continue
+            tx.run(
+                sql.delivery_reported,
+                delivery_no=delivery.no,
+                new_state=state,
+                now=now,
+                enhanced=failure["status"] or None,
+                reply_text=failure["diagnostic"][:_MOST_DIAGNOSTIC] or None,
+            )
+            settled = True
+    if not settled:
+        return
+    status = settle_status(tx, original, queued.no, now)
+    if str(status) != original.status and status in (MessageStatus.BOUNCED, MessageStatus.DELIVERED):
+        payload = {
+            "inbox_id": inbox.id,
+            "message_id": original.id,
+            "thread_id": original.thread_id,
+            "status": str(status),
+        }
+        events.record(tx, f"message.{status}", account_no=inbox.account_no, inbox_no=inbox.no, now=now, payload=payload)
+    tx.announce(MessageChanged(inbox.account_no, inbox.no, inbox.id, original.id, original.thread_id))
