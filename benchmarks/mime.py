@@ -126,7 +126,7 @@ def _judge(score: Score, file: str, expected: dict[str, Any], read: Read) -> Non
     if expected.get("subject") is not None:
         score.note("subject", file, _same(expected["subject"]), _same(read.subject))
     if expected.get("text") is not None:
-        score.note("text", file, _same(expected["text"]), _same(read.text))
+        score.note("text", file, _same(expected["text"]), _same((read.plain or read.text)))
     if expected.get("html") is not None:
         score.note("html", file, _same(expected["html"]), _same(read.html))
     elif expected.get("html_text") is not None:

@@ -297,8 +297,9 @@ class Lists:
 
     async def threads(self, statement: sql.Statement, before_at: int = FOREVER, **more: Any) -> list[Any]:
         return await self.database.all(
-            statement, inbox_no=1, before_at=before_at, before=FOREVER, unread=0, limit=50, **more
-        )
+            statement, slow=False, inbox_no=1, before_at=before_at, before=FOREVER, updated_from=0, unread=0, limit=50,
+            **more,
+        )  # fmt: skip
 
 
 async def lists(large: Lists, small: Lists, *, rounds: int, count: int) -> None:
@@ -318,6 +319,8 @@ async def lists(large: Lists, small: Lists, *, rounds: int, count: int) -> None:
         "rare label": lambda: large.page(sql.label_newest, large.top, label="rare"),
         "thread": lambda: large.page(sql.thread_page_newest, large.top, thread_seq=1),
         "threads": lambda: large.threads(sql.threads_newest),
+        "threads of a label": lambda: large.threads(sql.threads_labelled, label="invoice"),
+        "threads of a rare label": lambda: large.threads(sql.threads_labelled, label="rare"),
         "changes": lambda: large.database.all(sql.changes_after, inbox_no=1, after=large.count // 2, limit=50),
         "message": lambda: messages.by_id(large.database, large.id()),
         "counters": lambda: inboxes.by_no(large.database, 1),

@@ -53,7 +53,7 @@ def test_everything_at_once() -> None:
         reply_to=(Address("desk@x.example"),),
         subject="Grüße",
         text="Schön.",
-        html='<p>Schön <img src="cid:logo"></p>',
+        html='<p>Schön. <img src="cid:logo"></p>',
         in_reply_to="<p@y.example>",
         references=("<o@y.example>", "not an id", "<p@y.example>"),
         headers=(("X-Campaign", "späte"), ("List-Unsubscribe", "<https://x.example/u>"), ("Auto-Submitted", "no")),
@@ -246,7 +246,7 @@ def test_boundary_cannot_be_forged() -> None:
     assert match is not None
     boundary = match[1].decode()
     forged = replace(BASE, text=f"a\n--{boundary}--\nb", html="<p>x</p>")
-    assert parse(compose(forged)).text == forged.text
+    assert parse(compose(forged)).plain == forged.text
 
 
 def test_message_ids_are_new_and_valid() -> None:
@@ -294,7 +294,7 @@ def test_what_is_composed_reads_back(subject: str, name: str, text: str, octets:
     message = parse(content)
     assert message.subject == clean_line(re.sub("[\x00-\x1f\x7f-\x9f]", " ", subject))
     assert [to.name for to in message.to] == [clean_line(name)]
-    assert _same_words(message.text, _as_text(text))
+    assert _same_words(message.plain, _as_text(text))
     [attachment] = message.attachments
     assert extract_attachment(content, attachment.part) == octets
 

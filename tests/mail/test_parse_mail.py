@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from daimon_mcp.mail.address_headers import MAX_ADDRESSES
 from daimon_mcp.mail.addresses import Address
-from daimon_mcp.mail.parse import MAX_HTML, MAX_TEXT, ParsedMessage, extract_attachment, parse, parse_headers
+from daimon_mcp.mail.parse import ParsedMessage, extract_attachment, parse, parse_headers
+from daimon_mcp.mail.seen import MAX_HTML, MAX_TEXT
 from daimon_mcp.mail.transfer import decode_transfer, decode_uuencode
 
 Mail = Callable[[str], bytes]
@@ -60,7 +61,7 @@ def test_reply_of_gmail(mail: Mail) -> None:
     assert message.html is not None
     assert message.html.startswith('<div dir="ltr">')
     assert (message.kind, message.is_auto, message.warnings) == ("human", False, ())
-    assert message.est_tokens == -(-len(message.text) // 4)
+    assert message.est_tokens == -(-len(message.reply_body) // 4)  # what is read of it
 
 
 def test_reply_of_outlook_in_html_alone(mail: Mail) -> None:
@@ -91,14 +92,11 @@ def test_newsletter_shows_what_a_person_sees(mail: Mail) -> None:
     message = parse(mail("html_newsletter"))
     assert message.subject == "☕ Fresh this week: Kenya AA"
     assert message.text == (
-        "Kenya AA is here\n\nBright & juicy. Order a bag (https://bean.example/buy?id=7&src=mail)\n\n"
-        "- Filter\n- Espresso\n\nSee https://bean.example Run"
+        "Kenya AA is here\n\nBright & juicy. Order a bag [1]\n\n- Filter\n- Espresso\n\nSee https://bean.example [2] Run"
     )
-    assert message.links[0] == {
-        "url": "https://bean.example/buy?id=7&src=mail",
-        "text": "Order a bag",
-        "is_cta": False,
-    }
+    first = message.links[0]
+    assert (first["n"], first["text"], first["same_site"]) == (1, "Order a bag", True)
+    assert first["url"] == "https://bean.example/buy?id=7&src=mail"
     assert [link["url"] for link in message.links[1:]] == ["https://bean.example/"]
     assert message.kind == "newsletter"
     assert message.is_auto
@@ -172,7 +170,7 @@ def test_nested_message_stays_closed(mail: Mail) -> None:
         ("3.2", "Two.eml"),
     ]
     inner = extract_attachment(content, "2")
-    assert parse(inner).text == "Inner plain"
+    assert (parse(inner).text, parse(inner).plain) == ("Inner html", "Inner plain")
     assert extract_attachment(content, "2.1") == b"Inner plain"
 
 

@@ -28,6 +28,7 @@ MARK = "**"
 WINDOW = 160
 _BEFORE = 50
 _MOST_HITS = 200
+_MOST_WANTED = 16  # phrases that are marked: each is looked for at every place of every text
 _MOST_FOLDED = 50_000
 
 
@@ -80,10 +81,14 @@ class Marker:
     """Finds wanted phrases in texts of one message after the other."""
 
     def __init__(self, wanted: Sequence[Wanted]) -> None:
-        alternatives = [alternative for each in wanted if (alternative := _pattern(each))]
+        patterns = [pattern for each in wanted[:_MOST_WANTED] if (pattern := _pattern(each))]
         # The longest first, so that a phrase is marked as one.
-        alternatives.sort(key=len, reverse=True)
-        self._pattern = re.compile("|".join(alternatives)) if alternatives else None
+        patterns.sort(key=lambda pattern: -len(pattern[1]))
+        groups = [
+            look_behind + "(?:" + "|".join(pattern for before, pattern in patterns if before == look_behind) + ")"
+            for look_behind in dict.fromkeys(before for before, _ in patterns)
+        ]
+        self._pattern = re.compile("|".join(groups)) if groups else None
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """Where the phrases stand in `text`, the first 200 of them."""
@@ -142,7 +147,8 @@ def _densest(text: str, places: Sequence[tuple[int, int]]) -> int:
     return best
 
 
-def _pattern(wanted: Wanted) -> str | None:
+def _pattern(wanted: Wanted) -> tuple[str, str] | None:
+    """What must stand before the phrase, and the phrase."""
     words = pieces(wanted.phrase)
     if not words:
         return None
@@ -152,4 +158,4 @@ def _pattern(wanted: Wanted) -> str | None:
         out += (rf"[\W_]{apart}", re.escape(right))
     before = "" if _UNSPACED.match(words[0]) else rf"(?<!{_WORD})"
     after = "" if _UNSPACED.match(words[-1]) else rf"{_WORD}*" if wanted.prefix else rf"(?!{_WORD})"
-    return before + "".join(out) + after
+    return before, "".join(out) + after

@@ -12,7 +12,6 @@ from daimon_mcp.domain.clock import to_datetime
 from daimon_mcp.mail.addresses import Address, normalise, shown
 from daimon_mcp.mail.body import Entity, OutgoingAttachment, attachment_entity, multipart_entity, text_entity
 from daimon_mcp.mail.encode import fold, unstructured
-from daimon_mcp.mail.html_text import html_to_text
 from daimon_mcp.mail.replying import (
     quote_for_forward,
     quote_for_reply,
@@ -171,8 +170,18 @@ def _body(outgoing: Outgoing) -> Entity:
         if pictures:
             inline = [attachment_entity(picture, inline=True) for picture in pictures]
             html = multipart_entity("related", [html, *inline], seed=seed)
-        text = outgoing.text if outgoing.text.strip() else html_to_text(source)[0]
+        text = outgoing.text if outgoing.text.strip() else _plain_form(source)
         body = multipart_entity("alternative", [text_entity(text, "plain"), html], seed=seed)
     if files:
         body = multipart_entity("mixed", [body, *(attachment_entity(file) for file in files)], seed=seed)
     return body
+
+
+def _plain_form(source: str) -> str:
+    """What HTML says, with the URLs of its links below."""
+    from daimon_mcp.mail.html_render import render_html
+
+    view = render_html(source)
+    urls = dict.fromkeys(anchor.url for anchor in view.anchors)
+    links = [f"[{number}] {url}" for number, url in enumerate(urls, 1)]
+    return "\n".join([view.text(numbered=True), *(["", *links] if links else [])])

@@ -47,7 +47,7 @@ def find(
 ) -> Findings:
     """Apply every rule. Never raises."""
     reply = extract_reply(seen.lines, is_reply=is_reply, bulk=bulk)
-    cut = bool(_BARE.sub("", reply.quoted))
+    cut = bool(reply.body and _BARE.sub("", reply.quoted))  # a mail that only quotes is read whole
     facts: dict[str, Any] = {"quotes": cut}
     if cut or reply.signature or reply.rule != "none":
         facts |= {"rule": reply.rule, "confidence": round(reply.confidence, 2)}
@@ -87,7 +87,7 @@ def find(
 def _new_words(seen: Seen, reply: Reply, *, cut: bool) -> str:
     if not cut and not reply.signature:
         return seen.text
-    return reply.body or ("" if cut else seen.text)
+    return reply.body or seen.text
 
 
 def _hidden(seen: Seen) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from daimon_mcp.mail.html_tree import is_element
@@ -86,12 +87,19 @@ def fills(element: Element) -> Element | None:
         outer = inner.getparent()
         if outer is None or (inner.tail and inner.tail.strip()) or (outer.text and outer.text.strip()):
             return None
-        if len(outer) > 4 or sum(1 for each in outer if is_element(each) and each.tag != "br") != 1:
+        # A sibling count would be a walk over all of them (lxml keeps none), for each of thousands of links.
+        if sum(1 for each in islice(outer, 4) if is_element(each) and each.tag != "br") != 1 or _crowded(inner):
             return None
         if outer.tag in {"td", "th"}:
             return outer
         inner = outer
     return None
+
+
+def _crowded(element: Element) -> bool:
+    """Whether another element than a line break, or more than three siblings, follow."""
+    after = list(islice(element.itersiblings(), 4))
+    return len(after) > 3 or any(is_element(each) and each.tag != "br" for each in after)
 
 
 def is_tracker(element: Element, css: dict[str, str], *, hidden: bool) -> bool:

@@ -321,7 +321,7 @@ class Matcher:
         if name == "checked":
             return element.get("checked") is not None or element.get("selected") is not None
         if name == "empty":
-            return not len(element) and not element.text
+            return next(iter(element), None) is None and not element.text
         tag = element.tag if name.endswith("-of-type") else None
         if "only" in name:
             return self._count(element, tag, last=False) == 1 == self._count(element, tag, last=True)

@@ -16,6 +16,7 @@ from daimon_mcp.mail.sanitize import clean_text
 MAX_TEXT = 1_000_000
 MAX_HTML = 2_000_000
 
+_WORDS = re.compile(r"\w+")
 _WORD = re.compile(r"\w{2,40}")
 _URL = re.compile(r"\S{0,20}://\S+|\S+@\S+")
 _LEAST_WORDS = 10  # fewer say nothing about whether two texts are the same
@@ -98,8 +99,9 @@ class _Whole:
         for warning in view.warnings:
             self._warnings[warning] = None
         seen = view.text()
-        if plain.strip() and not seen.strip():
-            self._append(plain, lines_of(plain))  # all of it is in pictures
+        if plain.strip() and (not seen.strip() or (not view.anchors and _words(plain) == _words(seen))):
+            # All of it is in pictures; or it is the same, and the plain form has its writer's own line breaks.
+            self._append(plain, lines_of(plain))
             return
         if plain.strip() and not _same_words(plain, seen):
             self._mismatch = True
@@ -149,6 +151,10 @@ class _Whole:
             alt_mismatch=self._mismatch,
             warnings=tuple(self._warnings),
         )
+
+
+def _words(text: str) -> list[str]:
+    return _WORDS.findall(text[:_COMPARED].casefold())
 
 
 def _same_words(plain: str, seen: str) -> bool:

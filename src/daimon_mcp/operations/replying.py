@@ -162,7 +162,7 @@ class Replying:
         attachments: list[OutgoingAttachment] = []
         if with_attachments and original.has_attachments:
             raw = await self._core.blobs.get(self._core.database, original.blob_hash)
-            for _, part, filename, content_type, content_id, _, _ in await self._core.database.all(
+            for _, part, filename, content_type, content_id, *_ in await self._core.database.all(
                 sql.attachments_of, seq=original.seq
             ):
                 attachments.append(

@@ -84,7 +84,8 @@ class Searching:
         """Messages that a query means, newest first or best first, with their hits marked.
 
         Without an inbox all of the actor's are searched, the newest 40. Best first puts the newest 2,000 hits in
-        order, or fewer where other conditions are rare. A page with fewer messages than `limit`, or none, and a cursor is how far one call goes.
+        order, fewer where other conditions are rare. A page with fewer messages than `limit`, or none, and a cursor is
+        how far one call goes.
         Raises INBOX_NOT_FOUND, INVALID_REQUEST.
         """
         actor.require("message_read")

@@ -136,8 +136,8 @@ def delivery_view(delivery: StoredDelivery) -> dict[str, Any]:
 
 
 def attachment_view(row: Row) -> dict[str, Any]:
-    """A row of `attachments_of`: what there is, never the bytes."""
-    public_id, _, filename, content_type, content_id, disposition, size, *_ = row
+    """A row of `attachments_of`: what there is, never the bytes. `est_tokens` is of the text read out of it."""
+    public_id, _, filename, content_type, content_id, disposition, size, text_status, text_length = row
     return {
         "id": public_id,
         "filename": filename,
@@ -145,6 +145,8 @@ def attachment_view(row: Row) -> dict[str, Any]:
         "content_id": content_id,
         "disposition": disposition,
         "size": size,
+        **({"text_status": text_status} if text_status else {}),
+        **({"est_tokens": -(-text_length // 4)} if text_length else {}),
     }
 
 
@@ -201,7 +203,11 @@ def draft_view(draft: StoredDraft) -> dict[str, Any]:
         "in_reply_to": content.get("in_reply_to"),
         "labels": content.get("labels") or [],
         "attachments": [
-            {"filename": each["filename"], "content_type": each["content_type"]}
+            {
+                **({"id": each["attachment_id"]} if "attachment_id" in each else {}),
+                "filename": each["filename"],
+                "content_type": each["content_type"],
+            }
             for each in content.get("attachments") or ()
         ],
         "created_at": iso(draft.created_at),

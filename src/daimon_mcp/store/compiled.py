@@ -287,8 +287,8 @@ attachment_insert = Statement(
     'INSERT INTO attachments (id, seq, part, filename, content_type, content_id, disposition, size, body_offset, body_length, sha256, text_status) VALUES (:id::VARCHAR, :seq::BIGINT, :part::VARCHAR, :filename::VARCHAR, :content_type::VARCHAR, :content_id::VARCHAR, :disposition::VARCHAR, :size::BIGINT, :body_offset::BIGINT, :body_length::BIGINT, :sha256::VARCHAR, :text_status::VARCHAR) RETURNING attachments.no',
 )
 attachments_of = Statement(
-    'SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size FROM attachments WHERE attachments.seq = :seq ORDER BY attachments.no',
-    'SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size FROM attachments WHERE attachments.seq = :seq::BIGINT ORDER BY attachments.no',
+    'SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size, attachments.text_status, length(attachments.text) AS text_length FROM attachments WHERE attachments.seq = :seq ORDER BY attachments.no',
+    'SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size, attachments.text_status, length(attachments.text) AS text_length FROM attachments WHERE attachments.seq = :seq::BIGINT ORDER BY attachments.no',
 )
 attachments_delete = Statement(
     'DELETE FROM attachments WHERE attachments.seq = :seq',
@@ -451,12 +451,16 @@ upload_by_token = Statement(
     'SELECT uploads.no, uploads.id, uploads.account_no, uploads.inbox_no, uploads.filename, uploads.content_type, uploads.size, uploads.blob_hash, uploads.expires_at FROM uploads WHERE uploads.token_sha256 = :token_sha256::VARCHAR',
 )
 upload_fill = Statement(
-    'UPDATE uploads SET content_type=:new_content_type, size=:new_size, blob_hash=:new_blob_hash, token_sha256=NULL WHERE uploads.no = :upload_no AND uploads.blob_hash IS NULL RETURNING id',
-    'UPDATE uploads SET content_type=:new_content_type::VARCHAR, size=:new_size::BIGINT, blob_hash=:new_blob_hash::VARCHAR, token_sha256=NULL WHERE uploads.no = :upload_no::BIGINT AND uploads.blob_hash IS NULL RETURNING uploads.id',
+    'UPDATE uploads SET content_type=:new_content_type, size=:new_size, blob_hash=:new_blob_hash, expires_at=:new_expires_at WHERE uploads.no = :upload_no AND uploads.blob_hash IS NULL RETURNING id',
+    'UPDATE uploads SET content_type=:new_content_type::VARCHAR, size=:new_size::BIGINT, blob_hash=:new_blob_hash::VARCHAR, expires_at=:new_expires_at::BIGINT WHERE uploads.no = :upload_no::BIGINT AND uploads.blob_hash IS NULL RETURNING uploads.id',
+)
+uploads_count = Statement(
+    'SELECT count(*) AS count_1 FROM uploads WHERE uploads.account_no = :account_no AND uploads.expires_at > :now',
+    'SELECT count(*) AS count_1 FROM uploads WHERE uploads.account_no = :account_no::BIGINT AND uploads.expires_at > :now::BIGINT',
 )
 uploads_expired = Statement(
-    'DELETE FROM uploads WHERE uploads.expires_at < :now',
-    'DELETE FROM uploads WHERE uploads.expires_at < :now::BIGINT',
+    "DELETE FROM uploads WHERE uploads.expires_at < :now AND NOT (EXISTS (SELECT drafts.no FROM drafts WHERE drafts.state != 'sent' AND (drafts.content_json LIKE '%' || uploads.id || '%')))",
+    "DELETE FROM uploads WHERE uploads.expires_at < :now::BIGINT AND NOT (EXISTS (SELECT drafts.no FROM drafts WHERE drafts.state != 'sent' AND (drafts.content_json LIKE '%' || uploads.id || '%')))",
 )
 attachment_by_id = Statement(
     'SELECT attachments.no, attachments.id, attachments.seq, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size, attachments.sha256, attachments.text, attachments.text_status, attachments.text_facts_json, messages.id AS message_id, messages.blob_hash, messages.inbox_no, messages.deleted_at FROM attachments JOIN messages ON messages.seq = attachments.seq WHERE attachments.id = :id',
@@ -469,6 +473,14 @@ attachments_pending = Statement(
 attachment_try = Statement(
     'UPDATE attachments SET text_tries=(attachments.text_tries + 1) WHERE attachments.no = :attachment_no RETURNING text_tries',
     'UPDATE attachments SET text_tries=(attachments.text_tries + 1) WHERE attachments.no = :attachment_no::BIGINT RETURNING attachments.text_tries',
+)
+attachment_untry = Statement(
+    "UPDATE attachments SET text_tries=(attachments.text_tries - 1) WHERE attachments.no = :attachment_no AND attachments.text_status = 'pending'",
+    "UPDATE attachments SET text_tries=(attachments.text_tries - 1) WHERE attachments.no = :attachment_no::BIGINT AND attachments.text_status = 'pending'",
+)
+attachment_text = Statement(
+    'SELECT attachments.text, attachments.text_status, attachments.text_facts_json, attachments.sha256 FROM attachments WHERE attachments.no = :attachment_no',
+    'SELECT attachments.text, attachments.text_status, attachments.text_facts_json, attachments.sha256 FROM attachments WHERE attachments.no = :attachment_no::BIGINT',
 )
 attachment_set_text = Statement(
     "UPDATE attachments SET text=:new_text, text_status=:new_status, text_facts_json=:new_facts WHERE attachments.no = :attachment_no AND attachments.text_status = 'pending' RETURNING seq",

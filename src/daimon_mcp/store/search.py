@@ -41,7 +41,7 @@ _AT_ONCE = 4_000  # candidates of one statement, so that others have their turn 
 _MOST_APART = 8  # words that have to be looked up for themselves, because they are alternatives to something else
 _WEIGHTS = (8.0, 4.0, 2.0, 1.0, 1.0)  # of the columns, for relevance
 
-_SHOWN_CHARS = 50_000  # of a body or an attachment's text, read for showing where the words are
+_SHOWN_CHARS = 200_000  # of all texts of one page together, read for showing where the words are
 
 _ADD = Statement(
     "INSERT INTO search(rowid, subject, sender, recipients, body, files)"
@@ -315,12 +315,12 @@ async def find(
 _MESSAGES, _, _ = sql.message_by_seq.sqlite.partition(" WHERE ")
 _COLUMNS, _, _TABLES = _MESSAGES.partition(" FROM ")
 _PAGE = Statement(
-    f"{_COLUMNS}, substr(bodies.text, 1, {_SHOWN_CHARS}) FROM {_TABLES} JOIN bodies ON bodies.seq = messages.seq "  # noqa: S608
+    f"{_COLUMNS}, substr(bodies.text, 1, :chars) FROM {_TABLES} JOIN bodies ON bodies.seq = messages.seq "  # noqa: S608
     "WHERE messages.seq IN (SELECT value FROM json_each(:seqs))",
     "",
 )
 _FILES = Statement(
-    f"SELECT seq, filename, substr(text, 1, {_SHOWN_CHARS}) FROM attachments "  # noqa: S608
+    "SELECT seq, filename, substr(text, 1, :chars) FROM attachments "
     "WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq, no",
     "",
 )
@@ -328,14 +328,16 @@ _FILES = Statement(
 
 async def page(database: Database, seqs: Sequence[int]) -> list[FoundText]:
     """The messages with these numbers, in this order, each with the beginning of its text."""
-    rows = await database.all(_PAGE, seqs=json.dumps(list(seqs)))
+    rows = await database.all(_PAGE, seqs=json.dumps(list(seqs)), chars=_SHOWN_CHARS // max(4, len(seqs)))
     found = {row[0]: FoundText(row[0], row[:-1], row[-1]) for row in rows}
     return [found[seq] for seq in seqs if seq in found]
 
 
 async def files(database: Database, seqs: Sequence[int]) -> dict[int, list[str]]:
-    """Names and texts of the attachments of these messages."""
+    """Names of the attachments of these messages, each with the beginning of its text as far as that is known."""
     found: dict[int, list[str]] = {}
-    for seq, name, text in await database.all(_FILES, seqs=json.dumps(list(seqs))):
-        found.setdefault(seq, []).append(f"{name}: {text}" if text else name)
+    left = _SHOWN_CHARS
+    for seq, name, text in await database.all(_FILES, seqs=json.dumps(list(seqs)), chars=left // max(4, len(seqs))):
+        found.setdefault(seq, []).append(f"{name}: {text[:left]}" if text and left else name)
+        left -= min(left, len(text or ""))
     return found

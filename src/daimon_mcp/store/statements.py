@@ -470,6 +470,8 @@ attachments_of = (
         attachments.c.content_id,
         attachments.c.disposition,
         attachments.c.size,
+        attachments.c.text_status,
+        func.length(attachments.c.text).label("text_length"),
     )
     .where(attachments.c.seq == b("seq"))
     .order_by(attachments.c.no)
@@ -744,10 +746,24 @@ upload_by_token = _upload.where(uploads.c.token_sha256 == b("token_sha256"))
 upload_fill = (
     update(uploads)
     .where(uploads.c.no == b("upload_no"), uploads.c.blob_hash.is_(None))
-    .values(blob_hash=b("new_blob_hash"), size=b("new_size"), content_type=b("new_content_type"), token_sha256=None)
+    .values(
+        blob_hash=b("new_blob_hash"),
+        size=b("new_size"),
+        content_type=b("new_content_type"),
+        expires_at=b("new_expires_at"),
+    )
     .returning(uploads.c.id)
 )
-uploads_expired = delete(uploads).where(uploads.c.expires_at < b("now"))
+uploads_count = (
+    select(func.count())
+    .select_from(uploads)
+    .where(uploads.c.account_no == b("account_no"), uploads.c.expires_at > b("now"))
+)
+# What an unsent draft speaks of stays for as long as it does.
+uploads_expired = delete(uploads).where(
+    uploads.c.expires_at < b("now"),
+    ~select(drafts.c.no).where(drafts.c.state != "sent", drafts.c.content_json.contains(uploads.c.id)).exists(),
+)
 attachment_by_id = (
     select(
         attachments.c.no,
@@ -793,6 +809,14 @@ attachment_try = (
     .values(text_tries=attachments.c.text_tries + 1)
     .returning(attachments.c.text_tries)
 )
+attachment_untry = (
+    update(attachments)
+    .where(attachments.c.no == b("attachment_no"), attachments.c.text_status == "pending")
+    .values(text_tries=attachments.c.text_tries - 1)
+)
+attachment_text = select(
+    attachments.c.text, attachments.c.text_status, attachments.c.text_facts_json, attachments.c.sha256
+).where(attachments.c.no == b("attachment_no"))
 attachment_set_text = (
     update(attachments)
     .where(attachments.c.no == b("attachment_no"), attachments.c.text_status == "pending")

@@ -102,13 +102,13 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def over_stdio(
-    folder: Path, *arguments: str, mode: str = MODERN, environ: Mapping[str, str] | None = None
+    folder: Path, *arguments: str, mode: str = MODERN, environ: Mapping[str, str] | None = None, **options: Any
 ) -> AsyncGenerator[Agent]:
     """The SDK's client on the stdio of `daimon-mcp` in a process of its own."""
     command = StdioServerParameters(
         command=sys.executable, args=["-m", "daimon_mcp", *arguments], env=environment(folder, **(environ or {}))
     )
-    async with Client(command, mode=mode) as client:
+    async with Client(command, mode=mode, **options) as client:
         yield Agent(client)
 
 

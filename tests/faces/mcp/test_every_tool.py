@@ -117,4 +117,5 @@ async def test_discovery_says_who_answers(daimon: Daimon) -> None:
         assert result["instructions"].startswith("daimon-mcp gives you real email inboxes")
         # What never changes is not promised to be announced.
         assert result["capabilities"]["tools"].get("listChanged", False) is False
-        assert result["capabilities"]["resources"].get("subscribe", False) is False
+        assert result["capabilities"]["prompts"].get("listChanged", False) is False
+        assert result["capabilities"]["resources"] == {"subscribe": True, "listChanged": True}

@@ -62,6 +62,7 @@ REFUSALS: Final[Mapping[RefusalCode, str]] = {
     RefusalCode.MESSAGE_NOT_FOUND: "554 5.5.4 No such message",
     RefusalCode.THREAD_NOT_FOUND: "554 5.5.4 No such thread",
     RefusalCode.DRAFT_NOT_FOUND: "554 5.5.4 No such draft",
+    RefusalCode.ATTACHMENT_NOT_FOUND: "554 5.5.4 No such attachment",
     RefusalCode.SCHEDULED_NOT_FOUND: "554 5.5.4 No such scheduled mail",
     RefusalCode.APPROVAL_NOT_FOUND: "554 5.5.4 No such approval",
     RefusalCode.ACCOUNT_NOT_FOUND: "554 5.5.4 No such account",
