@@ -59,7 +59,7 @@ class Read:
 def ours(content: bytes) -> Read:
     message = parse(content)
     files = [attachment.filename for attachment in message.attachments]
-    return Read(message.subject, message.text, message.html or "", files, message.subject + message.text)
+    return Read(message.subject, message.plain or message.text, message.html or "", files, message.subject + message.text)
 
 
 def modern(content: bytes) -> Read:
@@ -126,7 +126,7 @@ def _judge(score: Score, file: str, expected: dict[str, Any], read: Read) -> Non
     if expected.get("subject") is not None:
         score.note("subject", file, _same(expected["subject"]), _same(read.subject))
     if expected.get("text") is not None:
-        score.note("text", file, _same(expected["text"]), _same((read.plain or read.text)))
+        score.note("text", file, _same(expected["text"]), _same(read.text))
     if expected.get("html") is not None:
         score.note("html", file, _same(expected["html"]), _same(read.html))
     elif expected.get("html_text") is not None:

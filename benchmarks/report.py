@@ -25,7 +25,7 @@ class Report:
 
     def percentiles(self, name: str, p50: float, p99: float, most: float) -> None:
         """How one quantity is spread: seconds that half of them, all but a hundredth, and all are within."""
-        self._row(name, f"{p50 * 1e3:.2f}", f"{p99 * 1e3:.2f}", f"ms (p50, p99; most {most * 1e3:.1f})")
+        self._row(name, f"{p50 * 1e3:.2f}", f"{p99 * 1e3:.2f}", f"ms, most {most * 1e3:.1f}")
 
     def rates(self, name: str, per_second: Sequence[float]) -> None:
         """One measured rate, a value for each round; the best is the largest."""

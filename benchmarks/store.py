@@ -208,7 +208,7 @@ class Reads:
     async def look(self) -> list[Any]:
         """What `wait_for_message` does first: is there unread mail? There is none."""
         return await self.database.all(
-            sql.unread_after, inbox_no=1, after=messages.first_seq(1), until=self.top, thread_seq=0, limit=100,
+            sql.unread_after, inbox_no=1, after=messages.first_seq(1), limit=100,
         )  # fmt: skip
 
     async def page_json(self, before: int) -> bytes:

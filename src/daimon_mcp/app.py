@@ -60,6 +60,8 @@ def policy_of(settings: Settings) -> Policy:
         give_up_after=settings.relay.give_up_hours * HOUR,
         secrets_masked=settings.operator.secrets == "masked",
         max_result_tokens=settings.mcp.max_result_tokens,
+        files_folder=settings.attachments.folder or settings.data_dir / "files",
+        files_bytes=settings.attachments.folder_max_bytes,
     )
 
 
@@ -175,6 +177,9 @@ class App:
         """Whether nothing needs this process: no mail to send, no link an operator may still open, nobody on HTTP."""
         if self._http is not None and self._http.busy:
             return False
+        attachments = self.operations.attachments
+        if attachments.link_open() or (attachments.is_reading and await attachments.pending()):
+            return False
         database = self.operations.core.database
         pending = await database.one(sql.deliveries_pending)
         scheduled = await self.operations.releasing.next_scheduled()
@@ -199,6 +204,7 @@ class App:
         host, port = bound.getsockname()[:2]
         self.bound.http = (str(host), int(port))
         self.operations.core.public_url = self.settings.public_url(int(port))
+        self.operations.core.has_http = True
         return bound
 
     async def run_http(
@@ -258,12 +264,18 @@ class App:
             task_status.started()
 
     async def run_workers(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Start the scheduler, and the relay where one is configured."""
+        """Start the scheduler, what reads attachments, and the relay where one is configured."""
         from daimon_mcp.workers.scheduler import Scheduler
 
         core = self.operations.core
         scheduler = Scheduler(releasing=self.operations.releasing, bus=core.bus, clock=core.clock)
         await tasks.start(scheduler.run)
+        if self.settings.attachments.read_text:
+            from daimon_mcp.extraction.service import Extraction
+            from daimon_mcp.workers.attachment_texts import AttachmentTexts
+
+            texts = AttachmentTexts(attachments=self.operations.attachments, extraction=Extraction(), bus=core.bus)
+            await tasks.start(texts.run)
         relay = self.settings.relay
         if relay.host is None:
             return

@@ -116,6 +116,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_items)]
 Domains = Annotated[tuple[Domain, ...], BeforeValidator(_items)]
 ExistingFile = Annotated[FilePath, BeforeValidator(_user_path), AfterValidator(Path.absolute)]
+AnyFolder = Annotated[Path, BeforeValidator(_user_path), AfterValidator(Path.absolute)]
 ExistingFolder = Annotated[DirectoryPath, BeforeValidator(_user_path), AfterValidator(Path.absolute)]
 
 
@@ -382,6 +383,30 @@ class Operator(Section):
     )
 
 
+class Attachments(Section):
+    """Files in mail: the text that is read out of them, and the folder they are saved to."""
+
+    read_text: bool = _option(
+        True,
+        "Read the text out of PDF, Office, HTML and other files, in a process of its own, so that agents can read and "
+        "find it.",
+        example=True,
+    )
+    folder: AnyFolder | None = _option(
+        None,
+        "Folder that agents may save attachments to and take files from, and no other. Not set: files in the data "
+        "folder. A relative path starts at the folder of this file.",
+        example="/srv/agents/files",
+    )
+    folder_max_bytes: Whole = _option(
+        1_073_741_824,
+        "How much agents may save there, all together.",
+        unit="bytes",
+        ge=0,
+        example=1_073_741_824,
+    )
+
+
 class Owner(Section):
     """The process that owns the data folder."""
 
@@ -413,6 +438,7 @@ class Settings(BaseModel):
     limits: LimitsByTier = LimitsByTier()
     mcp: Mcp = Mcp()
     operator: Operator = Operator()
+    attachments: Attachments = Attachments()
     owner: Owner = Owner()
     log: Log = Log()
 

@@ -14,6 +14,7 @@ from tests.support.post import OTHER, ROBO, arrive, clock_at
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.operations import searching
 from daimon_mcp.operations.searching import SearchMessages
 from daimon_mcp.store import inboxes, messages, search
 from daimon_mcp.store.changes import What
@@ -187,7 +188,7 @@ async def test_a_cursor_is_for_its_inbox_and_its_order(daimon: Daimon, agent: Ag
 async def test_what_others_have_is_never_found(daimon: Daimon, agent: Agent) -> None:
     await arrive(daimon, ROBO, subject="Mine", body="plum")
     actor = await daimon.actor()
-    searching = daimon.operations.searching
+    verbs = daimon.operations.searching
     robo = await inboxes.by_address(daimon.operations.core.database, ROBO)
     other = await inboxes.by_address(daimon.operations.core.database, OTHER)
     assert robo is not None
@@ -195,17 +196,17 @@ async def test_what_others_have_is_never_found(daimon: Daimon, agent: Agent) -> 
     stranger = Actor(actor.account_no + 1000, "acc_stranger")
     for inbox in (None, ROBO):
         with pytest.raises(Refused) as refused:
-            await searching.search_messages(stranger, SearchMessages(query="plum", inbox=inbox))
+            await verbs.search_messages(stranger, SearchMessages(query="plum", inbox=inbox))
         assert refused.value.code == RefusalCode.INBOX_NOT_FOUND
     # A key of one inbox finds nothing in another one, named or not, nor by a cursor into it.
     narrow = Actor(actor.account_no, actor.account_id, inbox_no=other.no)
-    assert (await searching.search_messages(narrow, SearchMessages(query="plum"))).result["messages"] == []
+    assert (await verbs.search_messages(narrow, SearchMessages(query="plum"))).result["messages"] == []
     mine = Actor(actor.account_no, actor.account_id, inbox_no=robo.no)
-    assert len((await searching.search_messages(mine, SearchMessages(query="plum"))).result["messages"]) == 1
+    assert len((await verbs.search_messages(mine, SearchMessages(query="plum"))).result["messages"]) == 1
     await arrive(daimon, ROBO, subject="Mine too", body="plum")
-    cursor = (await searching.search_messages(mine, SearchMessages(query="plum", limit=1))).result["next_cursor"]
+    cursor = (await verbs.search_messages(mine, SearchMessages(query="plum", limit=1))).result["next_cursor"]
     with pytest.raises(Refused) as refused:
-        await searching.search_messages(narrow, SearchMessages(query="plum", cursor=cursor))
+        await verbs.search_messages(narrow, SearchMessages(query="plum", cursor=cursor))
     assert refused.value.code == RefusalCode.INBOX_NOT_FOUND
 
 
@@ -265,3 +266,64 @@ async def test_a_search_that_stopped_goes_on(daimon: Daimon, agent: Agent, monke
         cursor = {"cursor": answer.result["next_cursor"]}
     assert [each["id"] for each in answer.result["messages"]] == [first]
     assert pages > 2
+
+
+async def test_of_many_hits_the_newest_are_ranked_and_the_rest_is_told_of(
+    daimon: Daimon, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        await arrive(daimon, ROBO, subject=f"{number}", body="plum")
+    monkeypatch.setattr(search, "MOST_RANKED", 8)
+    answer = await agent.call("search_messages", inbox=ROBO, query="plum", sort="relevance")
+    assert {each["subject"] for each in answer.result["messages"]} == {str(number) for number in range(4, 12)}
+    assert answer.result["has_more"] is False
+    assert any("sort newest" in step for step in answer.envelope["next_steps"])
+    monkeypatch.setattr(search, "_MOST_WEIGHED", 4)
+    answer = await agent.call("search_messages", inbox=ROBO, query="plum is:read", sort="relevance")
+    assert answer.result["messages"] == []
+    assert any("sort newest" in step for step in answer.envelope["next_steps"])
+
+
+async def test_what_is_shown_of_long_texts_is_bounded(
+    daimon: Daimon, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await arrive(daimon, ROBO, subject="Early", body="plum " + "filler " * 400)
+    await arrive(daimon, ROBO, subject="Late", body="filler " * 400 + "plum")
+    monkeypatch.setattr(search, "_SHOWN_CHARS", 4000)
+    late, early = (await agent.do("search_messages", inbox=ROBO, query="plum"))["messages"]
+    assert early["highlight"].startswith("**plum** filler")
+    assert (late["subject"], late["highlight"], late["matched_in"]) == ("Late", None, [])
+
+
+async def test_many_inboxes_are_not_searched_by_relevance(
+    daimon: Daimon, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await arrive(daimon, ROBO, subject="One", body="plum")
+    monkeypatch.setattr(searching, "MOST_RANKED_INBOXES", 1)
+    answer = await agent.call("search_messages", query="plum", sort="relevance")
+    assert answer.error == "INVALID_REQUEST"
+    assert "inbox" in answer.text
+    assert await found(agent, "plum", sort="relevance", inbox=ROBO) == ["One"]
+    assert await found(agent, "plum") == ["One"]
+
+
+async def test_only_the_newest_inboxes_are_searched_when_there_are_many(
+    daimon: Daimon, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for inbox in (ROBO, OTHER):
+        await arrive(daimon, inbox, subject=inbox, body="plum")
+    monkeypatch.setattr(searching, "MOST_INBOXES", 1)
+    assert await found(agent, "plum") == [OTHER]
+    assert await found(agent, "plum", inbox=ROBO) == [ROBO]
+
+
+async def test_a_cursor_over_all_inboxes_outlives_one_of_them(daimon: Daimon, agent: Agent) -> None:
+    for number in range(6):
+        await arrive(daimon, ROBO if number % 2 else OTHER, subject=f"{number}", body="plum")
+        daimon.later(1)
+    page = await agent.do("search_messages", query="plum", limit=2)
+    assert [each["subject"] for each in page["messages"]] == ["5", "4"]
+    await agent.do("create_inbox", username="third")
+    await arrive(daimon, "third@agents.localhost", subject="New", body="plum")
+    await agent.do("delete_inbox", inbox=OTHER)
+    assert await found(agent, "plum", cursor=page["next_cursor"]) == ["3", "1"]

@@ -11,8 +11,8 @@ import pytest
 from tests.support.daimon import Agent, Daimon, running
 from tests.support.post import OTHER, ROBO, arrive, clock_at
 
-from daimon_mcp.operations.waiting import WaitForMessage
 from daimon_mcp.operations.requests import read
+from daimon_mcp.operations.waiting import WaitForMessage
 
 
 @pytest.fixture

@@ -38,6 +38,10 @@ async def test_an_earlier_versions_folder(sample: Path, tmp_path: Path) -> None:
         for expected in found["messages"]:
             digest = expected.pop("sha256")
             shown = await agent.do("get_message", message_id=expected["id"], mark_read=False)
+            files = expected.pop("attachments")
+            assert [
+                {name: file[name] for name in known} for file, known in zip(shown["attachments"], files, strict=True)
+            ] == files
             assert {name: shown[name] for name in expected} == expected
             assert hashlib.sha256(await core.blobs.get(core.database, digest)).hexdigest() == digest
         draft = await agent.do("get_draft", draft_id=found["draft"]["id"])

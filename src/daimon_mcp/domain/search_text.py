@@ -90,6 +90,10 @@ class Marker:
         ]
         self._pattern = re.compile("|".join(groups)) if groups else None
 
+    def hits(self, text: str) -> bool:
+        """Whether one of the phrases stands in `text`."""
+        return self._pattern is not None and self._pattern.search(folded(text)) is not None
+
     def places(self, text: str) -> list[tuple[int, int]]:
         """Where the phrases stand in `text`, the first 200 of them."""
         if self._pattern is None:

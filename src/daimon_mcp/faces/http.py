@@ -17,6 +17,7 @@ from starlette.routing import Route
 from daimon_mcp import __version__
 from daimon_mcp.faces.bearer import Bearer, KnownHosts
 from daimon_mcp.faces.mcp.server import MailServer
+from daimon_mcp.faces.web.files import routes as file_links
 from daimon_mcp.faces.web.upgrade import routes as operator_pages
 from daimon_mcp.operations import Operations
 
@@ -44,6 +45,7 @@ def build_http_app(
         routes=[
             Route("/healthz", healthz),
             *operator_pages(operations),
+            *file_links(operations),
             *streamable.routes,
             *sse.routes,
         ],

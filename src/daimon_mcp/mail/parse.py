@@ -109,7 +109,6 @@ class ParsedMessage:
     warnings: tuple[str, ...]
     est_tokens: int
     reading: dict[str, Any]
-    quotes: bool
 
 
 @dataclass(slots=True)
@@ -216,7 +215,6 @@ def parse(content: bytes) -> ParsedMessage:
         warnings=tuple(reading.warnings),
         est_tokens=-(-len(findings.reply_text if findings.quotes else seen.text) // 4),
         reading=findings.facts,
-        quotes=findings.quotes,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from daimon_mcp.operations.accounts import Accounts
+from daimon_mcp.operations.attachments import Attachments
 from daimon_mcp.operations.changelog import Changelog
 from daimon_mcp.operations.completing import Completing
 from daimon_mcp.operations.core import Core
@@ -20,6 +21,7 @@ from daimon_mcp.operations.receiving import Receiving
 from daimon_mcp.operations.releasing import Releasing
 from daimon_mcp.operations.replying import Replying
 from daimon_mcp.operations.reports import Reports
+from daimon_mcp.operations.rereading import Rereading
 from daimon_mcp.operations.searching import Searching
 from daimon_mcp.operations.sending import Sending
 from daimon_mcp.operations.threads import Threads
@@ -47,7 +49,9 @@ class Operations:
         self.threads = Threads(core)
         self.completing = Completing(core, self.messages, self.threads)
         self.filing = Filing(core)
+        self.rereading = Rereading(core)
         self.lists = Lists(core)
+        self.attachments = Attachments(core, self.credentials)
         reports = Reports(core, self.texts)
         self.sending = Sending(core, self.upgrades)
         self.releasing = Releasing(core, reports)

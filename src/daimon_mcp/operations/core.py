@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from daimon_mcp.changes.bus import LocalBus
@@ -36,6 +37,8 @@ class Policy:
     give_up_after: int = 5 * DAY
     secrets_masked: bool = False
     max_result_tokens: int = 20_000
+    files_folder: Path = Path("files")
+    files_bytes: int = 1 << 30
 
     def is_local(self, address: str) -> bool:
         """Whether mail to this address is delivered inside this server."""
@@ -44,7 +47,10 @@ class Policy:
 
 @dataclass(slots=True, kw_only=True)
 class Core:
-    """Handed to every area of operations. `public_url` is known once the HTTP listener is bound."""
+    """Handed to every area of operations.
+
+    `public_url` is known, and `has_http` true, once the HTTP listener is bound.
+    """
 
     database: Database
     blobs: Blobs
@@ -52,6 +58,7 @@ class Core:
     bus: LocalBus
     policy: Policy
     public_url: str = "http://127.0.0.1:8370"
+    has_http: bool = False
     # What the operator should know of this run: a port that was taken, for example.
     notes: list[str] = field(default_factory=list[str])
     started_at: int = 0

@@ -97,7 +97,8 @@ def receive_copy(
     it. A report on a message of this inbox settles it and joins its thread, whatever the lists say.
     """
     message_id = new_id("msg", now)
-    original = reported_message(tx, inbox, content)
+    # With a thread given, it is a report of our own, and what it says is settled already.
+    original = reported_message(tx, inbox, content) if thread_seq is None else None
     hold_reason: str | None = None
     if original is not None:
         thread_seq = original.thread_seq

@@ -19,12 +19,11 @@ from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.handles import Attachment, kept, named
 from daimon_mcp.operations.outgoing import (
-    Attachment,
     Composition,
     Ready,
     clean_labels,
-    decoded,
     dumped,
     envelope_of,
     people,
@@ -93,7 +92,7 @@ class _Changed(Exception):
     """The draft was changed between being read and being written: look again."""
 
 
-def _given(request: DraftContent) -> dict[str, Any]:
+async def _given(core: Core, actor: Actor, request: DraftContent) -> dict[str, Any]:
     """What a request says of the content: left out is not in it, null is None."""
     said = request.model_fields_set
     found: dict[str, Any] = {}
@@ -106,8 +105,8 @@ def _given(request: DraftContent) -> dict[str, Any]:
     if "labels" in said:
         found["labels"] = clean_labels(request.labels)
     if "attachments" in said:
-        decoded(request.attachments)
-        found["attachments"] = [each.model_dump() for each in request.attachments or ()]
+        given = request.attachments or ()
+        found["attachments"] = kept(given, await named(core, actor, given))
     return found
 
 
@@ -159,12 +158,12 @@ class Drafts:
             row = await core.database.one(sql.draft_by_client_id, inbox_no=inbox.no, client_id=request.client_id)
             if row is not None:
                 return self._shown("create_draft.existing", rows.draft_of(row))
-        changes = _given(request)
+        changes = await _given(core, actor, request)
         content |= changes
         await self._relate(actor, inbox, content, changes)
         now = core.clock.now()
         public_id = new_id("dft", now)
-        ready = await self._ready(inbox, kind, source, content) if request.send_at is not None else None
+        ready = await self._ready(actor, inbox, kind, source, content) if request.send_at is not None else None
 
         def run(tx: Transaction) -> tuple[StoredDraft, Stored | None]:
             if request.client_id is not None:
@@ -303,7 +302,7 @@ class Drafts:
         Raises as create_draft does, DRAFT_NOT_FOUND, DRAFT_ALREADY_SENT.
         """
         actor.require("draft_write")
-        changes = _given(request)
+        changes = await _given(self._core, actor, request)
         while True:
             try:
                 return await self._update(actor, request, changes)
@@ -322,7 +321,7 @@ class Drafts:
         leaves = send_at is not None or (draft.state == "pending_upgrade" and not timed)
         if leaves:
             actor.require("message_send")
-        ready = await self._ready(inbox, draft.kind, draft.source_seq, content) if leaves else None
+        ready = await self._ready(actor, inbox, draft.kind, draft.source_seq, content) if leaves else None
         now = core.clock.now()
 
         def run(tx: Transaction) -> tuple[StoredDraft, Stored | None]:
@@ -376,7 +375,7 @@ class Drafts:
         assert inbox is not None
         if draft.message_no is not None:
             return await self._already_queued(draft)
-        ready = await self._ready(inbox, draft.kind, draft.source_seq, draft.content)
+        ready = await self._ready(actor, inbox, draft.kind, draft.source_seq, draft.content)
         submission = self._submission(inbox, draft, ready, draft.send_at, request.reason)
         now = core.clock.now()
 
@@ -433,8 +432,10 @@ class Drafts:
             allow_duplicate=True,
         )
 
-    async def _ready(self, inbox: Inbox, kind: str, source_seq: int | None, content: dict[str, Any]) -> Ready:
-        """Compose a draft. Raises INVALID_REQUEST for what is missing."""
+    async def _ready(
+        self, actor: Actor, inbox: Inbox, kind: str, source_seq: int | None, content: dict[str, Any]
+    ) -> Ready:
+        """Compose a draft. Raises INVALID_REQUEST for what is missing, ATTACHMENT_NOT_FOUND for a file that is."""
         to, cc, bcc = (_addresses(content, field) for field in ("to", "cc", "bcc"))
         missing = [
             FieldProblem(name, "is required before a draft can be sent", example)
@@ -447,6 +448,7 @@ class Drafts:
         ]
         if missing:
             raise refuse(missing)
+        files = [Attachment.model_validate(each) for each in content.get("attachments") or ()]
         quoted = content.get("quoted") or ""
         forwarded: tuple[Any, ...] = ()
         if kind == "forward" and source_seq is not None:
@@ -462,7 +464,7 @@ class Drafts:
             html=with_quote(content.get("body_html"), quoted),
             in_reply_to=content.get("in_reply_to"),
             references=content.get("references") or (),
-            attachments=[Attachment.model_validate(each) for each in content.get("attachments") or ()],
+            attachments=await named(self._core, actor, files),
             forwarded=forwarded,
         )
 

@@ -63,9 +63,7 @@ class _Wish:
         if not request.model_fields_set & {"read", "add_labels", "remove_labels", "labels", "move_to"}:
             raise refuse([FieldProblem("read", "something to change is required", "true")])
         if request.labels is not None and (request.add_labels or request.remove_labels):
-            raise refuse(
-                [FieldProblem("labels", "replaces all labels: leave out add_labels and remove_labels")]
-            )
+            raise refuse([FieldProblem("labels", "replaces all labels: leave out add_labels and remove_labels")])
         self.seen = request.read
         self.move: str | None = request.move_to
         add, drop = list(request.add_labels or ()), list(request.remove_labels or ())

@@ -6,8 +6,6 @@ The envelope is computed here, in one function, from to, cc and bcc as given: no
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import json
 import re
@@ -32,6 +30,7 @@ from daimon_mcp.mail.compose import (
     new_message_id,
 )
 from daimon_mcp.operations.core import Core
+from daimon_mcp.operations.handles import Attachment, File, loaded
 from daimon_mcp.operations.reading import understand
 from daimon_mcp.operations.requests import People, Request, alias, refuse
 from daimon_mcp.store.messages import Content, Person
@@ -41,12 +40,6 @@ _MESSAGE_ID = re.compile(r"<?[^\s<>\x00-\x1f\x7f]{1,250}>?")
 _SYSTEM_LABELS = frozenset(
     {"inbox", "sent", "drafts", "unread", "spam", "trash", "scheduled", "unauthenticated", "blocked", "bounced"}
 )
-
-
-class Attachment(Request):
-    filename: Annotated[str, Field(min_length=1, max_length=255)]
-    content: Annotated[str, Field(description="base64")]
-    content_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+$")] = "application/octet-stream"
 
 
 # Looked at before anything is parsed: reading addresses costs time that everybody waits for.
@@ -68,7 +61,7 @@ class Composition(Request):
     bcc: People | None = None
     attachments: Annotated[
         list[Attachment] | None,
-        Field(max_length=50, description="{filename, content: base64, content_type}"),
+        Field(max_length=50, description="{attachment_id} or {filename, content: base64, content_type}"),
         WithJsonSchema({"type": "array", "items": {"type": "object"}}),
     ] = None
 
@@ -169,18 +162,6 @@ def envelope_of(to: Sequence[Address], cc: Sequence[Address], bcc: Sequence[Addr
     return tuple(seen.values())
 
 
-def decoded(given: Sequence[Attachment] | None) -> tuple[OutgoingAttachment, ...]:
-    """Attachments with their bytes. Raises INVALID_REQUEST for what is not base64."""
-    ready: list[OutgoingAttachment] = []
-    for index, each in enumerate(given or ()):
-        try:
-            content = base64.b64decode("".join(each.content.split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise refuse([FieldProblem(f"attachments.{index}.content", "must be base64", '"aGVsbG8="')]) from None
-        ready.append(OutgoingAttachment(each.filename, each.content_type, content))
-    return tuple(ready)
-
-
 def _headers(given: dict[str, str] | None) -> tuple[tuple[str, str], ...]:
     if len(given or {}) > MOST_HEADERS:
         raise refuse([FieldProblem("headers", f"must be at most {MOST_HEADERS}", '{"X-Ticket": "42"}')])
@@ -221,11 +202,11 @@ async def prepare(
     in_reply_to: str | None,
     references: Sequence[str],
     headers: dict[str, str] | None = None,
-    attachments: Sequence[Attachment] | None,
+    attachments: Sequence[File],
     forwarded: Sequence[OutgoingAttachment] = (),
     message_id: str | None = None,
 ) -> Ready:
-    """Check and compose. Raises INVALID_REQUEST (recipients, headers, attachments) or MESSAGE_TOO_LARGE."""
+    """Check and compose. Raises INVALID_REQUEST (recipients, headers) or MESSAGE_TOO_LARGE."""
     recipients = envelope_of(to, cc, bcc)
     if not recipients:
         raise refuse([FieldProblem("to", "is required", '"ann@example.com"')])
@@ -235,7 +216,7 @@ async def prepare(
         )
     if has_controls(subject):
         raise refuse([FieldProblem("subject", "must be one line without control characters", '"Hello"')])
-    files = (*decoded(attachments), *forwarded)
+    files = (*await loaded(core, attachments), *forwarded)
     own_id = message_id or new_message_id(inbox.address.rpartition("@")[2])
     outgoing = Outgoing(
         from_=Address(inbox.address, inbox.display_name),

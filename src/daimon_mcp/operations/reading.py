@@ -12,7 +12,6 @@ from daimon_mcp.extraction.kinds import supported
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.compose import base_subject
 from daimon_mcp.mail.parse import RULES_VERSION, ParsedMessage, parse
-from daimon_mcp.mail.subjects import is_reply_subject
 from daimon_mcp.operations.core import Core
 from daimon_mcp.store.messages import Content, NewAttachment, Person
 
@@ -93,9 +92,6 @@ async def understand(core: Core, content: bytes) -> tuple[Content, ParsedMessage
             date=message.date,
             reading=message.reading,
             rules_version=RULES_VERSION,
-            is_reply=is_reply_subject(message.subject),
-            # A report or an automatic answer has a subject of its own and quotes nothing, and still belongs here.
-            quotes=message.quotes or message.kind in ("bounce", "auto_reply"),
         ),
         message,
     )

@@ -23,6 +23,7 @@ from daimon_mcp.mail.compose import (
 from daimon_mcp.mail.parse import extract_attachment
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.handles import named
 from daimon_mcp.operations.outgoing import people, prepare
 from daimon_mcp.operations.requests import Id, People, refuse
 from daimon_mcp.operations.sending import Sending, SendOptions, Submission, request_hash
@@ -193,7 +194,8 @@ class Replying:
         text: str,
         html: str | None,
     ) -> Outcome:
-        sha256 = request_hash(operation, request)
+        files = await named(self._core, actor, request.attachments)
+        sha256 = request_hash(operation, request, files)
         if (known := await self._sending.known(inbox, request.client_id, sha256)) is not None:
             return known
         to = people("to", request.to) or derived.to
@@ -210,7 +212,7 @@ class Replying:
             html=with_quote(html, derived.quoted),
             in_reply_to=derived.in_reply_to,
             references=derived.references,
-            attachments=request.attachments,
+            attachments=files,
             forwarded=derived.attachments,
         )
         return await self._sending.submit(

@@ -25,6 +25,7 @@ from daimon_mcp.store import inboxes, messages, search
 from daimon_mcp.store.search import Hit
 
 MOST_INBOXES = 40  # that are searched when none was named: the newest
+MOST_RANKED_INBOXES = 8  # that are searched by relevance: words are weighed anew for each
 
 
 class SearchMessages(Request):
@@ -33,8 +34,8 @@ class SearchMessages(Request):
         Field(
             min_length=1,
             max_length=500,
-            description='Words; "phrase" OR -not word* from: to: subject: filename: has:attachment is:unread label: '
-            "in:sent|trash|spam|anywhere after:2026-11-01 newer_than:7d",
+            description='Words "phrase" OR -not word* from: to: subject: label: has:attachment is:unread in:anywhere '
+            "newer_than:7d",
         ),
     ]
     inbox: Annotated[Id | None, Field(description="id or address")] = None
@@ -83,20 +84,24 @@ class Searching:
     async def search_messages(self, actor: Actor, request: SearchMessages) -> Outcome:
         """Messages that a query means, newest first or best first, with their hits marked.
 
-        Without an inbox all of the actor's are searched, the newest 40. Best first puts the newest 2,000 hits in
-        order, fewer where other conditions are rare. A page with fewer messages than `limit`, or none, and a cursor is
-        how far one call goes.
+        Without an inbox all of the actor's are searched, the newest 40. Best first puts the newest 2,000 hits in order,
+        fewer where other conditions are rare, of 8 inboxes at most. A page with fewer messages than `limit`, or none,
+        and a cursor is how far one call goes.
         Raises INBOX_NOT_FOUND, INVALID_REQUEST.
         """
         actor.require("message_read")
         query = parse(request.query, self._core.clock.now())
         ranked = request.sort == "relevance"
         where = await self._inboxes(actor, request.inbox)
+        if ranked and len(where) > MOST_RANKED_INBOXES:
+            raise invalid("inbox", "is required for this sort: there are many inboxes", "inb_… or name@domain")
         if request.cursor is None:
             place = _Place({each.no: messages.last_seq(each.no) for each in where}, 0 if ranked else None)
         else:
             place = _read_place(request.cursor, ranked=ranked)
-            if not place.below.keys() <= {each.no for each in where}:
+            known = {each.no for each in where}
+            place = _Place({no: below for no, below in place.below.items() if no in known}, place.offset)
+            if not place.below:
                 raise Refused(RefusalCode.INBOX_NOT_FOUND, reason="CURSOR_OF_ANOTHER_INBOX")
         older = False
         if ranked:
@@ -137,7 +142,9 @@ class Searching:
         found: list[list[tuple[int, Hit, int]]] = []
         following: dict[int, int] = {}
         for number, below in place.below.items():
-            one = await search.find(self._core.database, query, number, below=below, limit=limit)
+            one = await search.find(
+                self._core.database, query, number, below=below, limit=limit, share=len(place.below)
+            )
             found.append([(-hit.received_at, hit, number) for hit in one.hits])
             if one.position is not None:
                 following[number] = one.position
@@ -153,7 +160,7 @@ class Searching:
         What came after the first page is not among them.
         """
         offset = place.offset or 0
-        each = max(100, search.MOST_RANKED // len(place.below))
+        each = search.MOST_RANKED // len(place.below)
         hits: list[Hit] = []
         tops: dict[int, int] = {}
         older = False
@@ -209,9 +216,9 @@ def _markers(query: Query) -> dict[Column, Marker]:
 
 def _mark(view: dict[str, Any], markers: Mapping[Column, Marker], texts: Mapping[Column, str]) -> None:
     """Say where the words are, and show them in the first of these places."""
-    windows = {column: window for column, text in texts.items() if (window := markers[column].window(text))}
-    view["matched_in"] = list(windows)
-    view["highlight"] = next(iter(windows.values()), None)
+    matched = [column for column, text in texts.items() if markers[column].hits(text)]
+    view["matched_in"] = matched
+    view["highlight"] = markers[matched[0]].window(texts[matched[0]]) if matched else None
 
 
 def _mark_files(view: dict[str, Any], markers: Mapping[Column, Marker], files: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from daimon_mcp.mail.compose import reply_references
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Link, Outcome, Policy
 from daimon_mcp.operations.dispatch import added, is_role, let_go, local_inbox
+from daimon_mcp.operations.handles import File, hashed, named
 from daimon_mcp.operations.lint import lint
 from daimon_mcp.operations.outgoing import (
     Composition,
@@ -38,7 +39,7 @@ from daimon_mcp.operations.outgoing import (
     prepare,
 )
 from daimon_mcp.operations.places import place_number
-from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
+from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, refuse
 from daimon_mcp.operations.upgrades import Upgrades
 from daimon_mcp.operations.views import cursor
 from daimon_mcp.store import accounts, inboxes, lists, messages, queue, usage
@@ -139,7 +140,8 @@ class Sending:
         if missing:
             raise refuse(missing)
         inbox = await access.inbox(self._core, actor, request.inbox)
-        sha256 = request_hash("send_email", request)
+        files = await named(self._core, actor, request.attachments)
+        sha256 = request_hash("send_email", request, files)
         if (known := await self.known(inbox, request.client_id, sha256)) is not None:
             return known
         related = await self.relation(
@@ -169,7 +171,7 @@ class Sending:
             in_reply_to=related.in_reply_to,
             references=related.references,
             headers=request.headers,
-            attachments=request.attachments,
+            attachments=files,
         )
         return await self.submit(
             actor,
@@ -479,9 +481,11 @@ def count_sends(policy: Policy, tx: Transaction, account: Account, sends: int, *
         raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
 
 
-def request_hash(operation: str, request: Request) -> str:
-    """What makes two requests the same: every field but the ones about how to retry."""
+def request_hash(operation: str, request: Composition, files: Sequence[File]) -> str:
+    """What makes two requests the same: every field but the ones about how to retry; of a handle, its content."""
     values = request.model_dump(exclude={"client_id", "dry_run", "park", "reason", "allow_duplicate"}, mode="json")
+    if request.attachments:
+        values["attachments"] = hashed(request.attachments, files)
     return hashlib.sha256(orjson.dumps([operation, values], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

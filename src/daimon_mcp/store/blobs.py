@@ -113,6 +113,10 @@ class Blobs:
         """Insert the row, unless these bytes are there already."""
         tx.run(sql.blob_insert, hash=blob.hash, size=blob.size, encoding=blob.encoding, data=blob.data, created_at=now)
 
+    def scratch(self) -> Path:
+        """A folder on the same disk for files that come in; what an earlier process left there is gone. Blocks."""
+        return self._incoming()
+
     async def missing(self, database: Database) -> list[str]:
         """The hashes of large blobs whose file is gone; for `doctor`."""
         rows = await database.all(sql.blobs_in_files)

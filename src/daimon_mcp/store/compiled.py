@@ -195,8 +195,8 @@ threads_labelled = Statement(
     'SELECT threads.seq, threads.id, threads.inbox_no, inboxes.id AS inbox_id, threads.subject, threads.participants_json, threads.labels_json, threads.message_count, threads.unread_count, threads.created_at, threads.last_at, related.id AS related_id, threads.merged_into FROM threads JOIN inboxes ON inboxes.no = threads.inbox_no LEFT OUTER JOIN threads AS related ON related.seq = threads.related_seq JOIN (SELECT DISTINCT messages.thread_seq AS thread_seq FROM messages JOIN labels ON labels.seq = messages.seq WHERE messages.deleted_at IS NULL AND labels.inbox_no = :inbox_no::BIGINT AND labels.label = :label::VARCHAR) AS labelled ON labelled.thread_seq = threads.seq WHERE threads.inbox_no + 0 = :inbox_no::BIGINT AND threads.message_count > 0 AND (threads.last_at + 0, threads.seq) < (:before_at, :before) AND threads.last_at + 0 >= :updated_from::BIGINT AND (:unread = 0 OR threads.unread_count > 0) ORDER BY threads.last_at DESC, threads.seq DESC LIMIT :limit',
 )
 threads_by_subject = Statement(
-    'SELECT threads.seq, threads.participants_json FROM threads WHERE threads.inbox_no = :inbox_no AND threads.base_subject = :base_subject AND threads.last_at >= :since AND threads.message_count > 0 ORDER BY threads.last_at DESC, threads.seq DESC LIMIT 20 OFFSET 0',
-    'SELECT threads.seq, threads.participants_json FROM threads WHERE threads.inbox_no = :inbox_no::BIGINT AND threads.base_subject = :base_subject::VARCHAR AND threads.last_at >= :since::BIGINT AND threads.message_count > 0 ORDER BY threads.last_at DESC, threads.seq DESC LIMIT 20',
+    'SELECT threads.seq, threads.subject, threads.participants_json, threads.last_at FROM threads WHERE threads.inbox_no = :inbox_no AND threads.base_subject = :base_subject AND threads.last_at >= :since AND threads.message_count > 0 ORDER BY threads.last_at DESC, threads.seq DESC LIMIT 20 OFFSET 0',
+    'SELECT threads.seq, threads.subject, threads.participants_json, threads.last_at FROM threads WHERE threads.inbox_no = :inbox_no::BIGINT AND threads.base_subject = :base_subject::VARCHAR AND threads.last_at >= :since::BIGINT AND threads.message_count > 0 ORDER BY threads.last_at DESC, threads.seq DESC LIMIT 20',
 )
 thread_relate = Statement(
     'UPDATE threads SET related_seq=:related WHERE threads.seq = :thread_seq',
@@ -230,9 +230,17 @@ thread_move_merged = Statement(
     'UPDATE threads SET merged_into=:to_seq WHERE threads.merged_into = :from_seq',
     'UPDATE threads SET merged_into=:to_seq::BIGINT WHERE threads.merged_into = :from_seq::BIGINT',
 )
-thread_oldest_reading = Statement(
-    'SELECT bodies.reading_json FROM bodies JOIN messages ON messages.seq = bodies.seq WHERE messages.thread_seq = :thread_seq ORDER BY messages.seq LIMIT 1 OFFSET 0',
-    'SELECT bodies.reading_json FROM bodies JOIN messages ON messages.seq = bodies.seq WHERE messages.thread_seq = :thread_seq::BIGINT ORDER BY messages.seq LIMIT 1',
+thread_oldest = Statement(
+    'SELECT messages.kind, messages.subject, bodies.text FROM messages JOIN bodies ON bodies.seq = messages.seq WHERE messages.thread_seq = :thread_seq ORDER BY messages.seq LIMIT 1 OFFSET 0',
+    'SELECT messages.kind, messages.subject, bodies.text FROM messages JOIN bodies ON bodies.seq = messages.seq WHERE messages.thread_seq = :thread_seq::BIGINT ORDER BY messages.seq LIMIT 1',
+)
+thread_parent = Statement(
+    'SELECT messages.subject, bodies.text FROM messages JOIN bodies ON bodies.seq = messages.seq WHERE messages.thread_seq = :thread_seq AND lower(messages.message_id) = :message_id ORDER BY messages.seq LIMIT 1 OFFSET 0',
+    'SELECT messages.subject, bodies.text FROM messages JOIN bodies ON bodies.seq = messages.seq WHERE messages.thread_seq = :thread_seq::BIGINT AND lower(messages.message_id) = :message_id ORDER BY messages.seq LIMIT 1',
+)
+message_subject_of = Statement(
+    'SELECT messages.subject FROM messages WHERE messages.inbox_no = :inbox_no AND messages.message_id = :message_id LIMIT 1 OFFSET 0',
+    'SELECT messages.subject FROM messages WHERE messages.inbox_no = :inbox_no::BIGINT AND messages.message_id = :message_id::VARCHAR LIMIT 1',
 )
 thread_move_related = Statement(
     'UPDATE threads SET related_seq=:to_seq WHERE threads.related_seq = :from_seq',
@@ -457,6 +465,14 @@ upload_fill = Statement(
 uploads_count = Statement(
     'SELECT count(*) AS count_1 FROM uploads WHERE uploads.account_no = :account_no AND uploads.expires_at > :now',
     'SELECT count(*) AS count_1 FROM uploads WHERE uploads.account_no = :account_no::BIGINT AND uploads.expires_at > :now::BIGINT',
+)
+upload_in_draft = Statement(
+    "SELECT drafts.no FROM drafts WHERE drafts.state != 'sent' AND (drafts.content_json LIKE '%' || :id || '%') LIMIT 1 OFFSET 0",
+    "SELECT drafts.no FROM drafts WHERE drafts.state != 'sent' AND (drafts.content_json LIKE '%' || :id::VARCHAR || '%') LIMIT 1",
+)
+upload_expired_one = Statement(
+    'SELECT uploads.no FROM uploads WHERE uploads.expires_at < :now LIMIT 1 OFFSET 0',
+    'SELECT uploads.no FROM uploads WHERE uploads.expires_at < :now::BIGINT LIMIT 1',
 )
 uploads_expired = Statement(
     "DELETE FROM uploads WHERE uploads.expires_at < :now AND NOT (EXISTS (SELECT drafts.no FROM drafts WHERE drafts.state != 'sent' AND (drafts.content_json LIKE '%' || uploads.id || '%')))",

@@ -22,8 +22,9 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         "a Message-ID leads to a thread of another inbox, or a message's own leads nowhere",
         """SELECT r.message_id FROM refs r JOIN threads t ON t.seq = r.thread_seq WHERE t.inbox_no <> r.inbox_no
            UNION ALL SELECT m.id FROM messages m LEFT JOIN refs r
-           ON r.inbox_no = m.inbox_no AND r.message_id = m.message_id
-           WHERE m.message_id IS NOT NULL AND r.message_id IS NULL""",
+           ON r.inbox_no = m.inbox_no AND r.message_id = lower(m.message_id)
+           WHERE r.message_id IS NULL AND m.message_id GLOB '<?*>' AND m.message_id NOT GLOB '*[^!-~]*'
+           AND m.message_id NOT GLOB '*"*'""",
     ),
     (
         "mailbox counters differ from its messages",

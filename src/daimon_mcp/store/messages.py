@@ -53,8 +53,7 @@ class NewAttachment:
 class Content:
     """What is known of a message from its bytes alone; shared by every copy of it.
 
-    `reading` is what the reading rules of `rules_version` found, as JSON. `is_reply` says that the subject has a
-    reply prefix, `quotes` that earlier mail is quoted: both decide about threads.
+    `reading` is what the reading rules of `rules_version` found, ready for JSON.
     """
 
     blob: PreparedBlob
@@ -82,8 +81,6 @@ class Content:
     date: int | None
     reading: Any
     rules_version: int
-    is_reply: bool
-    quotes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,19 +198,23 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
     Blobs.put(tx, content.blob, new.received_at)
     joined = threads.join(
         tx,
-        inbox_no=new.inbox_no,
+        threads.Arrival(
+            inbox_no=new.inbox_no,
+            message_id=content.message_id,
+            references=content.references,
+            in_reply_to=content.in_reply_to,
+            kind=content.kind,
+            subject=content.subject,
+            base_subject=content.base_subject,
+            text=content.text,
+            sender=content.from_["email"] if new.direction == "inbound" else None,
+            people=[content.from_, *content.to, *content.cc],
+            own_address=inboxes.one_in(tx, new.inbox_no).address,
+            at=new.received_at,
+        ),
         forced=new.thread_seq,
-        message_id=content.message_id,
-        parents=threads.parents_of(content.references, content.in_reply_to),
-        subject=content.subject,
-        base_subject=content.base_subject,
-        is_reply=content.is_reply,
-        quotes=content.quotes,
-        sender=content.from_["email"] if new.direction == "inbound" else None,
-        people=[content.from_, *content.to, *content.cc],
         counted=not aside,
         unread=unseen,
-        at=new.received_at,
     )
     came_n = changes.record(tx, inbox_no=new.inbox_no, seq=seq, message_id=new.id, what=What.NEW, at=new.received_at)
     tx.run(

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from daimon_mcp.mail.threading import normal_id
 from daimon_mcp.store import search
 from daimon_mcp.store.compiled import SCHEMA
 from daimon_mcp.store.database import APPLICATION_ID, sync_folder
@@ -60,6 +61,12 @@ def _reading(connection: sqlite3.Connection) -> None:
         connection.execute(re.sub(r"^CREATE (UNIQUE )?(TABLE|INDEX) ", r"CREATE \1\2 IF NOT EXISTS ", statement.sqlite))
     connection.execute(search.SCHEMA)
     search.rebuild(connection)
+    for inbox_no, message_id in connection.execute("SELECT inbox_no, message_id FROM refs").fetchall():
+        if (normal := normal_id(message_id)) != message_id:
+            connection.execute(
+                "UPDATE OR IGNORE refs SET message_id = ? WHERE inbox_no = ? AND message_id = ?",
+                (normal, inbox_no, message_id),
+            )
     connection.execute("UPDATE attachments SET text_status = 'pending' WHERE text_status IS NULL")
     connection.execute(
         """INSERT INTO changes (inbox_no, n, message_seq, message_id, what, at)

@@ -270,12 +270,20 @@ def expression(node: Node) -> str | None:
 
 
 async def find(
-    database: Database, query: Query, inbox_no: int, *, below: int, limit: int, relevance: bool = False
+    database: Database,
+    query: Query,
+    inbox_no: int,
+    *,
+    below: int,
+    limit: int,
+    relevance: bool = False,
+    share: int = 1,
 ) -> Hits:
     """Messages of an inbox with numbers below `below` that the query means, `limit` of them or fewer.
 
     Newest first; or, with `relevance`, about the newest `limit` in order of relevance, which is for a `limit` in the
     hundreds. Fewer than `limit` with a position: that is how far the search came, and newest first it can go on there.
+    `share` is of how many such searches this is one: each goes as far as that leaves it.
     Raises INVALID_REQUEST for a query with too many mixed alternatives.
     """
     if query.node is None:
@@ -283,9 +291,9 @@ async def find(
     plan = _Plan(query, ranked=relevance)
     bottom = inbox_no << 40
     hits: list[Hit] = []
-    looked_at, deadline = 0, time.monotonic() + LONGEST
+    looked_at, deadline = 0, time.monotonic() + LONGEST / share
     # Every statement weighs words anew over the whole index: for relevance one should do, though some hits are aside.
-    scan, enough, most = limit + 1, limit + 1, MOST_LOOKED_AT
+    scan, enough, most = limit + 1, limit + 1, MOST_LOOKED_AT // share
     if relevance:
         scan, enough, most = limit + limit // 8, limit // 2, _MOST_WEIGHED
     while True:

@@ -354,7 +354,7 @@ threads_labelled = _thread_page(threads.c.inbox_no + 0, threads.c.last_at + 0).j
     _labelled, _labelled.c.thread_seq == threads.c.seq
 )
 threads_by_subject = (
-    select(threads.c.seq, threads.c.participants_json)
+    select(threads.c.seq, threads.c.subject, threads.c.participants_json, threads.c.last_at)
     .where(
         threads.c.inbox_no == b("inbox_no"),
         threads.c.base_subject == b("base_subject"),
@@ -386,11 +386,24 @@ thread_merge = (
     .values(message_count=0, unread_count=0, labels_json="[]", merged_into=b("to_seq"))
 )
 thread_move_merged = update(threads).where(threads.c.merged_into == b("from_seq")).values(merged_into=b("to_seq"))
-thread_oldest_reading = (
-    select(bodies.c.reading_json)
-    .join(messages, messages.c.seq == bodies.c.seq)
+# What a message answers, or was answered with, as its thread's rules look at it.
+thread_oldest = (
+    select(messages.c.kind, messages.c.subject, bodies.c.text)
+    .join(bodies, bodies.c.seq == messages.c.seq)
     .where(messages.c.thread_seq == b("thread_seq"))
     .order_by(messages.c.seq)
+    .limit(1)
+)
+thread_parent = (
+    select(messages.c.subject, bodies.c.text)
+    .join(bodies, bodies.c.seq == messages.c.seq)
+    .where(messages.c.thread_seq == b("thread_seq"), func.lower(messages.c.message_id) == b("message_id"))
+    .order_by(messages.c.seq)
+    .limit(1)
+)
+message_subject_of = (
+    select(messages.c.subject)
+    .where(messages.c.inbox_no == b("inbox_no"), messages.c.message_id == b("message_id"))
     .limit(1)
 )
 thread_move_related = update(threads).where(threads.c.related_seq == b("from_seq")).values(related_seq=b("to_seq"))
@@ -759,6 +772,8 @@ uploads_count = (
     .select_from(uploads)
     .where(uploads.c.account_no == b("account_no"), uploads.c.expires_at > b("now"))
 )
+upload_in_draft = select(drafts.c.no).where(drafts.c.state != "sent", drafts.c.content_json.contains(b("id"))).limit(1)
+upload_expired_one = select(uploads.c.no).where(uploads.c.expires_at < b("now")).limit(1)
 # What an unsent draft speaks of stays for as long as it does.
 uploads_expired = delete(uploads).where(
     uploads.c.expires_at < b("now"),

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 
 import orjson
 
-from daimon_mcp.domain.clock import DAY
 from daimon_mcp.domain.ids import new_id
+from daimon_mcp.mail.threading import SUBJECT_WINDOW, is_copy, may_join_by_subject, normal_id, parents_of, splits_off
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Database, Row, Transaction
 
 MOST_PARTICIPANTS = 100
-MOST_PARENTS = 100
-SUBJECT_WINDOW = 30 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +62,6 @@ def thread_of(row: Row) -> StoredThread:
     )  # fmt: skip
 
 
-def parents_of(references: Sequence[str], in_reply_to: str | None) -> tuple[str, ...]:
-    """The ids a message names, nearest first, each once (RFC 5256 §3): References from the end, then In-Reply-To."""
-    named = [*reversed(references), *((in_reply_to,) if in_reply_to else ())]
-    return tuple(dict.fromkeys(named))[:MOST_PARENTS]
-
-
 def _merged(known: list[dict[str, str]], people: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     by_email = {person["email"].lower(): person for person in known}
     for person in people:
@@ -110,36 +102,40 @@ def _known(tx: Transaction, seq: int) -> _Known:
     return _Known(seq, id_, count_, unread, people, names, subject, base, created, last, related)
 
 
-def join(
-    tx: Transaction,
-    *,
-    inbox_no: int,
-    forced: int | None,
-    message_id: str | None,
-    parents: Sequence[str],
-    subject: str,
-    base_subject: str,
-    is_reply: bool,
-    quotes: bool,
-    sender: str | None,
-    people: Sequence[dict[str, str]],
-    counted: bool,
-    unread: int,
-    at: int,
-) -> Joined:
-    """Find or make the thread of a message that is being placed, and count it there if it is `counted`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What decides about a message's thread. `text` is its whole body; `sender` is set for mail from outside."""
 
-    `parents` are the ids it names, nearest first; `sender` is set for mail that came from outside.
-    """
+    inbox_no: int
+    message_id: str | None
+    references: Sequence[str]
+    in_reply_to: str | None
+    kind: str
+    subject: str
+    base_subject: str
+    text: str
+    sender: str | None
+    people: Sequence[dict[str, str]]
+    own_address: str
+    at: int
+
+
+def join(tx: Transaction, arrival: Arrival, *, forced: int | None, counted: bool, unread: int) -> Joined:
+    """Find or make the thread of a message that is being placed, and count it there if it is `counted`."""
+    inbox_no, at = arrival.inbox_no, arrival.at
+    named = (arrival.in_reply_to,) if arrival.in_reply_to else ()
+    parents = parents_of(arrival.references, named, [person["email"] for person in arrival.people])
+    own_id = normal_id(arrival.message_id or "")
     found: list[int] = [] if forced is None else [forced]
+    nearest = ""
     own: int | None = None
     if forced is None:
         for reference in parents:
             row = tx.one(sql.ref_find, inbox_no=inbox_no, message_id=reference)
             if row is not None and row[0] not in found:
+                nearest = nearest or reference
                 found.append(row[0])
-        row = None if message_id is None else tx.one(sql.ref_find, inbox_no=inbox_no, message_id=message_id)
-        own = None if row is None else row[0]
+        own = _own(tx, arrival, own_id)
     linked_by: str | None = None
     related: int | None = None
     one_less = 0
@@ -147,8 +143,7 @@ def join(
     target: _Known | None = None
     if found:
         target = _known(tx, found[0])
-        if forced is None and sender is not None and not quotes and _another_subject(target.base_subject, base_subject):
-            # It answers nothing that was said there: a conversation of its own that began in that thread.
+        if forced is None and _begins_anew(tx, arrival, target, nearest):
             related, target = target.seq, None
         elif forced is None:
             rest = [seq for seq in (*found[1:], *((own,) if own is not None else ())) if seq != target.seq]
@@ -160,12 +155,9 @@ def join(
                     one_less += int(smaller.messages > 0)
                     target = _known(tx, larger.seq)
     elif own is not None:
-        target = _known(tx, own)
-        if sender is not None and _another_subject(target.base_subject, base_subject) and not _oldest_quotes(tx, own):
-            # The parent came after its child, which had left its subject: the child's thread was a split.
-            target = None
-    elif is_reply and not parents and sender is not None:
-        target = _by_subject(tx, inbox_no, base_subject, people, at)
+        target = None if _child_began_anew(tx, arrival, own) else _known(tx, own)
+    elif arrival.sender is not None and not parents:
+        target = _by_subject(tx, arrival)
         linked_by = None if target is None else "subject"
     if target is None:
         thread_id = new_id("thr", at)
@@ -173,8 +165,8 @@ def join(
             sql.thread_insert,
             id=thread_id,
             inbox_no=inbox_no,
-            subject=subject,
-            base_subject=base_subject,
+            subject=arrival.subject,
+            base_subject=arrival.base_subject,
             participants_json="[]",
             labels_json="[]",
             created_at=at,
@@ -187,52 +179,79 @@ def join(
         known: list[dict[str, str]] = []
     else:
         seq, thread_id, known = target.seq, target.id, target.participants
-    stranger = sender is not None and bool(known) and sender.lower() not in _emails(known)
+    stranger = arrival.sender is not None and bool(known) and arrival.sender.lower() not in _emails(known)
     count_: int = tx.scalar(
         sql.thread_add,
         thread_seq=seq,
         messages=int(counted),
         unread=unread if counted else 0,
         at=at if counted else 0,
-        participants_json=orjson.dumps(_merged(known, people) if counted else known).decode(),
+        participants_json=orjson.dumps(_merged(known, arrival.people) if counted else known).decode(),
     )
     for reference in parents:
         tx.run(sql.ref_insert, inbox_no=inbox_no, message_id=reference, thread_seq=related or seq)
-    if message_id is not None:
-        tx.run(sql.ref_insert, inbox_no=inbox_no, message_id=message_id, thread_seq=seq)
+    if own_id:
+        tx.run(sql.ref_insert, inbox_no=inbox_no, message_id=own_id, thread_seq=seq)
         if own is not None and own != seq:
-            tx.run(sql.ref_point, inbox_no=inbox_no, message_id=message_id, to_seq=seq)
+            tx.run(sql.ref_point, inbox_no=inbox_no, message_id=own_id, to_seq=seq)
     one_more = int(counted and count_ == 1)
     split_from = related if target is None else target.related_seq
     related_id = None if split_from is None else _known(tx, split_from).id
     return Joined(seq, thread_id, one_more - one_less, linked_by, stranger, related_id, moved)
 
 
-def _another_subject(known: str, new: str) -> bool:
-    """Whether two base subjects have nothing to do with each other: neither holds the other, and both say something."""
-    first, second = known.casefold().strip(), new.casefold().strip()
-    return bool(first and second) and first not in second and second not in first
+def _own(tx: Transaction, arrival: Arrival, own_id: str) -> int | None:
+    """The thread that was told of this message before it came, or that has a copy of it.
 
-
-def _oldest_quotes(tx: Transaction, seq: int) -> bool:
-    row = tx.one(sql.thread_oldest_reading, thread_seq=seq)
-    return row is not None and bool(orjson.loads(row[0]).get("quotes"))
-
-
-def _by_subject(
-    tx: Transaction, inbox_no: int, base_subject: str, people: Sequence[dict[str, str]], at: int
-) -> _Known | None:
-    """The newest thread of this subject, not older than SUBJECT_WINDOW, with somebody else of these in it.
-
-    One in common is not enough: the inbox itself is in all its threads.
+    An id that another mail has already is no reason to join that one.
     """
-    if not base_subject.strip():
+    row = tx.one(sql.ref_find, inbox_no=arrival.inbox_no, message_id=own_id) if own_id else None
+    if row is None:
         return None
-    emails = _emails(people)
-    for seq, participants in tx.all(
-        sql.threads_by_subject, inbox_no=inbox_no, base_subject=base_subject, since=at - SUBJECT_WINDOW
+    same = tx.one(sql.message_subject_of, inbox_no=arrival.inbox_no, message_id=arrival.message_id)
+    return None if same is not None and not is_copy(arrival.subject, same[0]) else row[0]
+
+
+def _begins_anew(tx: Transaction, arrival: Arrival, thread: _Known, parent: str) -> bool:
+    """Whether mail from outside answers nothing that was said there, and only began in that thread."""
+    if arrival.sender is None:
+        return False
+    row = tx.one(sql.thread_parent, thread_seq=thread.seq, message_id=parent)
+    subject, text = (thread.subject, "") if row is None else (row[0], row[1])
+    return splits_off(
+        kind=arrival.kind, subject=arrival.subject, text=arrival.text, parent_subject=subject, parent_text=text
+    )
+
+
+def _child_began_anew(tx: Transaction, arrival: Arrival, thread_seq: int) -> bool:
+    """The same, when the parent comes after its child: then the child's thread is the one that split off."""
+    row = tx.one(sql.thread_oldest, thread_seq=thread_seq)
+    if row is None or arrival.sender is None:
+        return False
+    kind, subject, text = row
+    return splits_off(kind=kind, subject=subject, text=text, parent_subject=arrival.subject, parent_text=arrival.text)
+
+
+def _by_subject(tx: Transaction, arrival: Arrival) -> _Known | None:
+    """The newest thread of this subject that an answer without references may join."""
+    if not arrival.base_subject.strip():
+        return None
+    for seq, subject, participants, last_at in tx.all(
+        sql.threads_by_subject,
+        inbox_no=arrival.inbox_no,
+        base_subject=arrival.base_subject,
+        since=arrival.at - SUBJECT_WINDOW,
     ):
-        if len(emails & _emails(orjson.loads(participants))) >= 2:
+        if may_join_by_subject(
+            subject=arrival.subject,
+            parents=(),
+            people=_emails(arrival.people),
+            at=arrival.at,
+            thread_subject=subject,
+            thread_people=_emails(orjson.loads(participants)),
+            thread_last_at=last_at,
+            own=(arrival.own_address,),
+        ):
             return _known(tx, seq)
     return None
 

@@ -141,6 +141,21 @@ def doctor(data_dir: DataDir = None, config: Config = None) -> None:
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
+@app.command()
+def reparse(
+    everything: Annotated[bool, typer.Option("--all", help="All mail, not only what older rules have read.")] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Read stored mail again with today's rules: text, new words, codes, links. May be stopped and started again."""
+    after: int | None = 0
+    read = missing = 0
+    while after is not None:
+        done = _ask(data_dir, config, "reparse", after=after, everything=everything)
+        after, read, missing = done["next_after"], read + done["read"], missing + done["missing"]
+    say(f"{read} messages were read again." + (f" The bytes of {missing} are missing." if missing else ""))
+
+
 @app.command("config")
 def show_config(
     data_dir: DataDir = None,

@@ -157,6 +157,11 @@ async def _check(operations: Operations, params: Params) -> Any:
     }
 
 
+async def _reparse(operations: Operations, params: Params) -> Any:
+    done = await operations.rereading.reparse(int(params["after"]), everything=bool(params["everything"]))
+    return {"next_after": done.next_after, "read": done.read, "missing": done.missing}
+
+
 METHODS: Mapping[str, Callable[[Operations, Params], Awaitable[Any]]] = {
     "operator.list": _list,
     "operator.decide": _decide,
@@ -168,6 +173,7 @@ METHODS: Mapping[str, Callable[[Operations, Params], Awaitable[Any]]] = {
     "keys.create": _keys_create,
     "keys.revoke": _keys_revoke,
     "check": _check,
+    "reparse": _reparse,
 }
 
 

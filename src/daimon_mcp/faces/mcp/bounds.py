@@ -17,7 +17,7 @@ BYTES_PER_TOKEN = 4
 # A cut link or cursor is of no use; a script holds a link.
 _WHOLE = frozenset(
     {"url", "operator_action_url", "agent_script", "cursor", "next_cursor", "id", "password", "api_key",
-     "account_api_key", "upgrade_context", "next_steps"}
+     "account_api_key", "upgrade_context", "next_steps", "download_url", "upload_url", "path"}
 )  # fmt: skip
 # Longest string and longest list, tried in turn until all of it fits.
 _STEPS = ((8000, 100), (2000, 50), (500, 20), (200, 10), (60, 3))
@@ -126,12 +126,13 @@ class _Cut:
             self.names[name] = None
             kept = kept[: self._items]
         smaller = {self._string(name, key) if name in _OPEN else key: self.value(key, fields[key]) for key in kept}
-        text: Any = smaller.get("body_text")
-        if "next_offset" in fields and text != fields["body_text"]:
-            smaller |= {"next_offset": len(text) - 1, "truncated": True}  # only where a text was read from its start
+        for text in ("body_text", "extracted_text"):
+            if "next_offset" in fields and smaller.get(text) != fields.get(text):
+                # only where a text was read from its start
+                smaller |= {"next_offset": len(smaller[text]) - 1, "truncated": True}
         return smaller
 
 
-_TEXTS = ("body_text", "reply_body", "body_html")
+_TEXTS = ("body_text", "reply_body", "body_html", "extracted_text")
 # Objects whose fields are not ours, and can be very many.
 _OPEN = ("headers", "metadata")

@@ -69,6 +69,8 @@ def _body(result: View, *, reading: bool) -> list[str]:
         return [_json(result, without=("message",)), *_message(result["message"])]
     if "source" in result:
         return _wanted(result)
+    if "extracted_text" in result:
+        return _file(result)
     if "changes" in result:
         return [_json(result, without=("changes",)), _fence(["\n".join(map(_change_row, result["changes"]))])]
     if "body_text" in result and "from_address" in result:
@@ -137,6 +139,14 @@ def _wanted(result: View) -> list[str]:
 
 
 _OF_WANTED = ("kind", "bound_domain", "expires_in", "text", "host", "mismatch")
+
+
+def _file(file: View) -> list[str]:
+    """An attachment: its name and its text are strangers' words, and so is what the file says of itself."""
+    facts = _json(file, without=("filename", "content_type", "facts", "extracted_text", "untrusted"))
+    head = [("File", f"{file['filename']} ({file['content_type']})")]
+    head += [(str(name).capitalize(), str(value)) for name, value in file["facts"].items()]
+    return [facts, _fence(["\n".join([*_head(head), *(("", text) if (text := file["extracted_text"]) else ())])])]
 
 
 def _change_row(change: View) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from daimon_mcp.faces.mcp.tool import AnyTool
-from daimon_mcp.faces.mcp.tools import accounts, drafts, inboxes, lists, messages, sending, threads, upgrades
+from daimon_mcp.faces.mcp.tools import accounts, attachments, drafts, inboxes, lists, messages, sending, threads, upgrades
 
 ALL: tuple[AnyTool, ...] = (
     *inboxes.TOOLS,
     *sending.TOOLS,
     *messages.TOOLS,
     *threads.TOOLS,
+    *attachments.TOOLS,
     *drafts.TOOLS,
     *lists.TOOLS,
     *accounts.TOOLS,

@@ -1,0 +1,72 @@
+"""Reads the text out of attachments after they arrived: one at a time, beside everything else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+from daimon_mcp.changes.bus import ChangeBus
+from daimon_mcp.domain.changes import Change, MessageAdded
+from daimon_mcp.operations.attachments import SWEEP_EVERY, Attachments, NotRead, Reader
+
+log = logging.getLogger(__name__)
+
+_AFTER_TROUBLE = 5.0
+
+
+class ClosableReader(Reader, Protocol):
+    """A reader with processes of its own."""
+
+    async def aclose(self) -> None: ...
+
+
+class AttachmentTexts:
+    """One task: woken by mail that comes, it has every file read that waits. It ends old uploads too."""
+
+    def __init__(self, *, attachments: Attachments, extraction: ClosableReader, bus: ChangeBus) -> None:
+        self._attachments = attachments
+        self._extraction = extraction
+        self._bus = bus
+        self._rung = anyio.Event()
+
+    def _heard(self, change: Change) -> None:
+        if isinstance(change, MessageAdded):
+            self._rung.set()
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. At start, what was left by an earlier process is read."""
+        unsubscribe = self._bus.subscribe(self._heard)
+        self._attachments.is_reading = True
+        try:
+            task_status.started()
+            while True:
+                self._rung = anyio.Event()
+                await self._guarded(self._attachments.sweep)
+                calm = await self._guarded(self._read_all)
+                with anyio.move_on_after(SWEEP_EVERY if calm else _AFTER_TROUBLE):
+                    await self._rung.wait()
+        finally:
+            self._attachments.is_reading = False
+            unsubscribe()
+            with anyio.CancelScope(shield=True):
+                await self._extraction.aclose()
+
+    async def _read_all(self) -> None:
+        while await self._attachments.read_next(self._extraction):
+            pass
+
+    @staticmethod
+    async def _guarded(step: Callable[[], Awaitable[None]]) -> bool:
+        """One bad file or a full disk must not end the task; it is tried again soon."""
+        try:
+            await step()
+        except NotRead:
+            return False
+        except Exception:
+            log.exception("reading attachments stumbled and goes on")
+            return False
+        return True
