@@ -370,3 +370,24 @@ async def test_threads_with_a_label_cost_what_is_labelled(index: Index) -> None:
 
 def _explained(statement: sql.Statement) -> sql.Statement:
     return sql.Statement(f"EXPLAIN QUERY PLAN {statement.sqlite}", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "by"),
+    [
+        ("plum is:unread", "search VIRTUAL TABLE INDEX"),
+        ("kind:bounce", "messages USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        ("is:unread", "messages USING COVERING INDEX messages_unread (inbox_no=? AND seq>? AND seq<?)"),
+        ("label:x is:unread", "labels USING PRIMARY KEY (inbox_no=? AND label=? AND seq>? AND seq<?)"),
+        ("thread:thr_1", "messages USING COVERING INDEX messages_thread (thread_seq=? AND seq>? AND seq<?)"),
+        ("in:sent", "messages USING COVERING INDEX messages_mailbox (mailbox_no=? AND seq>? AND seq<?)"),
+    ],
+)
+async def test_a_search_starts_from_the_shortest_list(index: Index, text: str, by: str) -> None:
+    statement, values = search.planned(parse(text, NOW), relevance=False)
+    common = {"inbox_no": 1, "before": 2 << 40, "bottom": 1 << 40, "scan": 10}
+    plan = [row[3] for row in await index.database.all(_explained(statement), slow=False, **common, **values)]
+    found = next(number for number, line in enumerate(plan) if line.startswith("MATERIALIZE found"))
+    assert by in plan[found + 1], plan
+    assert "SEARCH m USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert not any("TEMP B-TREE" in line for line in plan), plan

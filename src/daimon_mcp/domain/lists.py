@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import idna
+
 
 class Direction(StrEnum):
     """What is asked about."""
@@ -54,26 +56,45 @@ MAX_ENTRY = 320
 
 
 def clean_entry(text: str) -> str | None:
-    """An entry as it is kept: lower case, without `@` or `*` before a domain; None if it is neither kind."""
+    """An entry as it is kept: lower case, domains as A-labels, without `@`, `*@` or `*` before one; None for what is
+    neither an address nor a domain."""
     entry = text.strip().lower()
     if entry.startswith("*."):
         entry = entry[1:]
-    entry = entry.removeprefix("@") if entry.count("@") == 1 and entry.startswith("@") else entry
+    elif entry.startswith("*@"):
+        entry = entry[2:]
+    elif entry.startswith("@"):
+        entry = entry[1:]
     if not entry or len(entry) > MAX_ENTRY or any(character.isspace() for character in entry):
         return None
     local, at, domain = entry.rpartition("@")
-    try:
-        ascii_domain = domain if domain.isascii() else domain.encode("idna").decode()
-    except UnicodeError:
-        return None
-    if not _DOMAIN.match(ascii_domain) or (at and (not local or ascii_domain.startswith("."))):
+    ascii_domain = _a_labels(domain)
+    if not _DOMAIN.match(ascii_domain) or (at and (not _is_local_part(local) or ascii_domain.startswith("."))):
         return None
     return f"{local}@{ascii_domain}" if at else ascii_domain
+
+
+def _a_labels(domain: str) -> str:
+    """A domain in lower case as servers ask for it (IDNA 2008, UTS 46); one that has no such form stays."""
+    if domain.isascii():
+        return domain.lower()
+    dot = "." if domain.startswith(".") else ""
+    try:
+        return dot + idna.encode(domain.removeprefix("."), uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        return domain.lower()
+
+
+def _is_local_part(local: str) -> bool:
+    """Whether a local part can be meant: not one that holds a wildcard, which would never match."""
+    quoted = len(local) > 2 and local.startswith('"') and local.endswith('"')
+    return quoted or (bool(local) and not any(character in '@*<>"(),:;\\[]' for character in local))
 
 
 def matches(entry: str, address: str) -> bool:
     """Whether an entry is about an address; a `+tag` in the address does not hide it."""
     local, _, domain = address.lower().rpartition("@")
+    domain = _a_labels(domain)
     if "@" in entry:
         return entry in (f"{local}@{domain}", f"{local.partition('+')[0]}@{domain}")
     return domain.endswith(entry) or domain == entry[1:] if entry.startswith(".") else domain == entry

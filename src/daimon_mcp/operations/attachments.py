@@ -170,6 +170,8 @@ class Attachments:
             "incomplete": "yes" if result["incomplete"] else None,
         }
         kind = "awaited" if held.blob_hash is None else status if status in ("ok", _PENDING, "none") else "unread"
+        if kind == _PENDING and not self.is_reading:  # as the operator wants it
+            kind = "none"
         return Outcome(key=f"get_attachment.{kind}", result=result, facts=facts)
 
     async def upload_attachment(self, actor: Actor, request: UploadAttachment) -> Outcome:

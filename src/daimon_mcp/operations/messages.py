@@ -74,8 +74,8 @@ class ListMessages(Request):
 class GetMessage(Request):
     message_id: Annotated[Id, Field(description="msg_ id")]
     include: Annotated[
-        list[Literal["quoted", "body_html", "headers"]] | None,
-        Field(description="quoted: the whole text, not its new words alone"),
+        list[Literal["quoted", "links", "body_html", "headers"]] | None,
+        Field(description="quoted: the whole text, not its new words alone; links: all in full"),
     ] = None
     max_tokens: Annotated[int, Field(ge=100, le=25_000)] = 3000
     offset: Annotated[int, Field(ge=0, description="Characters to skip")] = 0
@@ -204,6 +204,8 @@ class Messages:
             "date": iso_or_none(message.date),
             "untrusted": message.direction == "inbound",
         }
+        if "links" in include:
+            result |= {"links_in_full": True, "links": [_link(each) for each in all_links]}
         if "body_html" in include:
             markup = await safe_html(html)
             result["body_html"] = clip(markup, 0, max_tokens)[0] if markup else None

@@ -216,7 +216,7 @@ def _markers(query: Query) -> dict[Column, Marker]:
 
 def _mark(view: dict[str, Any], markers: Mapping[Column, Marker], texts: Mapping[Column, str]) -> None:
     """Say where the words are, and show them in the first of these places."""
-    matched = [column for column, text in texts.items() if markers[column].hits(text)]
+    matched: list[Column] = [column for column, text in texts.items() if markers[column].hits(text)]
     view["matched_in"] = matched
     view["highlight"] = markers[matched[0]].window(texts[matched[0]]) if matched else None
 

@@ -269,6 +269,12 @@ def expression(node: Node) -> str | None:
             return None
 
 
+def planned(query: Query, *, relevance: bool) -> tuple[Statement, dict[str, Any]]:
+    """The statement that looks at some candidates of an inbox, and the values the query gives it."""
+    plan = _Plan(query, ranked=relevance)
+    return plan.statement, plan.values
+
+
 async def find(
     database: Database,
     query: Query,
@@ -288,7 +294,7 @@ async def find(
     """
     if query.node is None:
         return Hits([], None)
-    plan = _Plan(query, ranked=relevance)
+    statement, values = planned(query, relevance=relevance)
     bottom = inbox_no << 40
     hits: list[Hit] = []
     looked_at, deadline = 0, time.monotonic() + LONGEST / share
@@ -299,7 +305,7 @@ async def find(
     while True:
         scan = min(scan, _AT_ONCE)
         rows = await database.all(
-            plan.statement, slow=True, inbox_no=inbox_no, before=below, bottom=bottom, scan=scan, **plan.values
+            statement, slow=True, inbox_no=inbox_no, before=below, bottom=bottom, scan=scan, **values
         )
         lowest, count = next((row[1], row[2]) for row in rows if row[0])
         hits += [Hit(seq, at, score) for end, seq, at, score in rows if not end]

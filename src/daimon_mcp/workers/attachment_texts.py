@@ -43,9 +43,12 @@ class AttachmentTexts:
         self._attachments.is_reading = True
         try:
             task_status.started()
+            next_sweep = anyio.current_time()
             while True:
                 self._rung = anyio.Event()
-                await self._guarded(self._attachments.sweep)
+                if anyio.current_time() >= next_sweep:
+                    await self._guarded(self._attachments.sweep)
+                    next_sweep = anyio.current_time() + SWEEP_EVERY
                 calm = await self._guarded(self._read_all)
                 with anyio.move_on_after(SWEEP_EVERY if calm else _AFTER_TROUBLE):
                     await self._rung.wait()

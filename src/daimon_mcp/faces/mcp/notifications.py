@@ -164,7 +164,7 @@ class Watcher:
                 self._wake.set()
             return
         # The account first: another's ids are not even compared.
-        if False:
+        if getattr(change, "account_no", None) != self._actor.account_no:
             return
         if isinstance(change, MessageAdded | MessageChanged):
             targets: list[Target] = [
@@ -178,7 +178,7 @@ class Watcher:
             self._mark(targets)
         elif isinstance(change, AccountChanged):
             self._mark([("account", change.account_id)])
-        elif isinstance(change, InboxChanged) and self._actor.inbox_no in (None, change.inbox_no):
+        elif isinstance(change, InboxChanged):
             self._mark([("inbox", change.inbox_id), ("account", self._actor.account_id)])
             if self._lists:
                 self._list_changed = True

@@ -69,7 +69,7 @@ def _body(result: View, *, reading: bool) -> list[str]:
         return [_json(result, without=("message",)), *_message(result["message"])]
     if "source" in result:
         return _wanted(result)
-    if "extracted_text" in result:
+    if "filename" in result:
         return _file(result)
     if "changes" in result:
         return [_json(result, without=("changes",)), _fence(["\n".join(map(_change_row, result["changes"]))])]
@@ -143,10 +143,19 @@ _OF_WANTED = ("kind", "bound_domain", "expires_in", "text", "host", "mismatch")
 
 def _file(file: View) -> list[str]:
     """An attachment: its name and its text are strangers' words, and so is what the file says of itself."""
-    facts = _json(file, without=("filename", "content_type", "facts", "extracted_text", "untrusted"))
-    head = [("File", f"{file['filename']} ({file['content_type']})")]
-    head += [(str(name).capitalize(), str(value)) for name, value in file["facts"].items()]
-    return [facts, _fence(["\n".join([*_head(head), *(("", text) if (text := file["extracted_text"]) else ())])])]
+    kind = f" ({file['content_type']})" if file["content_type"] else ""
+    head = [("File", f"{file['filename']}{kind}"), ("Saved as", file.get("path") or "")]
+    head += [(name.replace("_", " ").capitalize(), str(value)) for name, value in file.get("facts", {}).items()]
+    lines = _head(head)
+    if file.get("extracted_text"):
+        lines += ["", file["extracted_text"]]
+    return [_json(file, without=_OF_FILE), _fence(["\n".join(lines)])]
+
+
+_OF_FILE = (
+    *("filename", "content_type", "path", "facts", "extracted_text", "untrusted", "incomplete", "truncated"),
+    *("sha256", "disposition"),
+)
 
 
 def _change_row(change: View) -> str:
@@ -174,7 +183,25 @@ def _mail(message: View, text: str) -> str:
         *(("Damaged", each) for each in message.get("parse_warnings", ())),
         *_read_out(message),
     ]
-    return "\n".join([*_head(head), "", text])
+    return "\n".join([*_head(head), "", text, *_links(message, text)])
+
+
+def _links(message: View, text: str) -> list[str]:
+    """Where the numbers in the text lead; long URLs are mostly trackers, and stand in the structured result alone."""
+    links: Sequence[View] = message.get("links", ())
+    wanted = [each for each in links if each.get("n") is not None and f"[{each['n']}]" in text]
+    if message.get("links_in_full"):
+        return ["", *(f"[{each['n']}] {each['url']}" for each in wanted)] if wanted else []
+    shown = [
+        f"[{each['n']}] {each['url'] if len(each['url']) <= _LONG_URL else each.get('host', '') + '/…'}"
+        for each in wanted[:_MOST_LINKS]
+    ]
+    left = len(wanted) - len(shown)
+    return [*([""] if shown else []), *shown, *([f"… and {left} more links"] if left else [])]
+
+
+_LONG_URL = 120
+_MOST_LINKS = 10
 
 
 def _read_out(message: View) -> list[tuple[str, str]]:
@@ -186,9 +213,10 @@ def _read_out(message: View) -> list[tuple[str, str]]:
         found.append(("Hidden text removed", f"{hidden['chars']} characters that no reader sees"))
     if message.get("alt_mismatch"):
         found.append(("Differs", "the plain text part says something else than the HTML that people see, shown here"))
-    if invite := message.get("invite"):
-        when = " to ".join(each for each in (invite.get("starts"), invite.get("ends")) if each)
-        found.append(("Invitation", ", ".join(each for each in (invite["summary"], when, invite["location"]) if each)))
+    invite: View = message.get("invite") or {}
+    when = " to ".join(str(invite[name]) for name in ("starts", "ends") if invite.get(name))
+    what = [str(invite.get("summary", "")), when, str(invite.get("location", ""))]
+    found.append(("Invitation", ", ".join(each for each in what if each)))
     bounce: View = message.get("bounce") or {}
     failures: Sequence[View] = bounce.get("failures", ())
     found += [("Not delivered", f"{each['recipient']} {each['status']}: {each['reason']}") for each in failures]

@@ -180,7 +180,7 @@ class _Uploads(_Door):
         self._busy.add(expected.no)
         try:
             folder = await asyncio.to_thread(self._attachments.scratch)
-            with SpooledTemporaryFile[bytes](max_size=_IN_MEMORY, dir=folder) as file:
+            with SpooledTemporaryFile[bytes](max_size=_IN_MEMORY, dir=str(folder)) as file:
                 kind = await self._taken(request, cast("IO[bytes]", file))
                 async with self._keeping:
                     content = await asyncio.to_thread(_whole, cast("IO[bytes]", file))
