@@ -55,11 +55,11 @@ def test_an_entry_is_kept_in_one_form(given_: str, kept: str | None) -> None:
         "ann@.example.com", "ann@*.example.com", "a*@example.com", "exa*mple.com", "*.*.com", "example..com",
         ".example..com", "-example.com", "exam ple.com", "ann@exam\tple.com", "Ann <ann@example.com>",
         "<ann@example.com>", "ann@example.com, bob@example.com", "https://example.com", "example.com/", "[127.0.0.1]",
-        "ann@[127.0.0.1]", "example.com\n", "\x00", "x" * 400, "a@" + "x" * 400, "bücher..example", "\ud800.example",
+        "ann@[127.0.0.1]", "\x00", "x" * 400, "a@" + "x" * 400, "bücher..example", "\ud800.example",
     ],
 )  # fmt: skip
 def test_what_is_neither_an_address_nor_a_domain_is_no_entry(text: str) -> None:
-    assert clean_entry(text) is None or text.strip() != text
+    assert clean_entry(text) is None
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,7 @@ def _explained(statement: sql.Statement) -> sql.Statement:
     [
         ("plum is:unread", "search VIRTUAL TABLE INDEX"),
         ("kind:bounce", "messages USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-        ("is:unread", "messages USING COVERING INDEX messages_unread (inbox_no=? AND seq>? AND seq<?)"),
+        ("is:unread", "messages USING INDEX messages_unread (inbox_no=? AND seq>? AND seq<?)"),
         ("label:x is:unread", "labels USING PRIMARY KEY (inbox_no=? AND label=? AND seq>? AND seq<?)"),
         ("thread:thr_1", "messages USING COVERING INDEX messages_thread (thread_seq=? AND seq>? AND seq<?)"),
         ("in:sent", "messages USING COVERING INDEX messages_mailbox (mailbox_no=? AND seq>? AND seq<?)"),

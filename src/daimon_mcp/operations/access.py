@@ -5,6 +5,7 @@ from __future__ import annotations
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.ids import canonical_id, looks_like_id
 from daimon_mcp.domain.inboxes import Inbox, split_subaddress
+from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
 from daimon_mcp.operations.core import Core
 from daimon_mcp.store import compiled as sql
@@ -56,9 +57,11 @@ async def _only_inbox(core: Core, actor: Actor) -> Inbox | None:
 
 
 async def message(core: Core, actor: Actor, reference: str, within: Inbox | None = None) -> StoredMessage:
-    """A message by its id. Raises MESSAGE_NOT_FOUND."""
+    """A message by its id; one that was taken back before it left too. Raises MESSAGE_NOT_FOUND."""
     found = await messages.by_id(core.database, canonical_id(reference))
     if found is None or (within is not None and found.inbox_no != within.no):
+        raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
+    if found.deleted_at is not None and found.status != MessageStatus.CANCELLED:
         raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
     if not _visible(actor, await inboxes.by_no(core.database, found.inbox_no)):
         raise Refused(RefusalCode.MESSAGE_NOT_FOUND)

@@ -57,7 +57,10 @@ class DeleteThread(Request):
 
 
 class _Wish:
-    """What a request asks for: its labels checked, and the server's own among them turned into what they mean."""
+    """What a request asks for: its labels checked, and the server's own among them turned into what they mean.
+
+    `leaves` are the mailboxes that a message is taken out of, if it is in one of them.
+    """
 
     def __init__(self, request: _Filing) -> None:
         if not request.model_fields_set & {"read", "add_labels", "remove_labels", "labels", "move_to"}:
@@ -66,26 +69,38 @@ class _Wish:
             raise refuse([FieldProblem("labels", "replaces all labels: leave out add_labels and remove_labels")])
         self.seen = request.read
         self.move: str | None = request.move_to
-        add, drop = list(request.add_labels or ()), list(request.remove_labels or ())
-        for label in [each for each in add if each.strip().lower() in _MEANING]:
-            add.remove(label)
-            self._take(_MEANING[label.strip().lower()][0], "add_labels")
-        for label in [each for each in drop if each.strip().lower() in _MEANING]:
-            drop.remove(label)
-            self._take(_MEANING[label.strip().lower()][1], "remove_labels")
-        self.add = clean_labels(add)
-        self.drop = {each.strip().lower() for each in drop}
+        self.leaves: set[str] = set()
+        self.add = clean_labels(self._meant(request.add_labels, "add_labels"))
+        self.drop = set(clean_labels(self._meant(request.remove_labels, "remove_labels")))
         self.labels = None if request.labels is None else clean_labels(request.labels)
+        if self.leaves and self.move not in (None, "inbox"):
+            raise refuse([FieldProblem("remove_labels", "names another place than the rest of the request")])
 
-    def _take(self, meaning: str | bool, field: str) -> None:
-        if isinstance(meaning, bool):
-            if self.seen not in (None, meaning):
-                raise refuse([FieldProblem(field, "says the opposite of read")])
-            self.seen = meaning
-        elif self.move not in (None, meaning):
-            raise refuse([FieldProblem(field, "names another place than the rest of the request")])
-        else:
-            self.move = meaning
+    def _meant(self, given: Sequence[str] | None, field: str) -> list[str]:
+        """Take what the server's own labels mean; the other labels."""
+        own: list[str] = []
+        for label in given or ():
+            name = label.strip().lower()
+            if name == "unread":
+                self._see(field == "remove_labels", field)
+            elif name in _MAILBOX and field == "add_labels":
+                if self.move not in (None, name):
+                    raise refuse([FieldProblem(field, "names another place than the rest of the request")])
+                self.move = name
+            elif name in _LEFT and field == "remove_labels":
+                self.leaves.add(_LEFT[name])
+            else:
+                own.append(label)
+        return own
+
+    def _see(self, seen: bool, field: str) -> None:
+        if self.seen not in (None, seen):
+            raise refuse([FieldProblem(field, "says the opposite of read")])
+        self.seen = seen
+
+    def place_for(self, message: StoredMessage) -> str | None:
+        """Where a message is to go, or None if it stays."""
+        return self.move or ("inbox" if message.mailbox in self.leaves else None)
 
     def labels_for(self, now: Sequence[str]) -> list[str] | None:
         """The labels a message is to have, or None if they stay."""
@@ -96,14 +111,9 @@ class _Wish:
         return [each for each in dict.fromkeys([*now, *self.add]) if each not in self.drop]
 
 
-# The server's own labels that can be added or removed: what adding means, what removing means.
-_MEANING: dict[str, tuple[str | bool, str | bool]] = {
-    "unread": (False, True),
-    "trash": ("trash", "inbox"),
-    "spam": ("spam", "inbox"),
-    "blocked": ("spam", "inbox"),
-}
 _MAILBOX = {"trash": inboxes.TRASH, "spam": inboxes.SPAM}
+# The server's own labels that can be taken off, and where a message that has them stands.
+_LEFT = {**_MAILBOX, "blocked": inboxes.SPAM}
 
 
 class Filing:
@@ -119,12 +129,14 @@ class Filing:
         wish = _Wish(request)
         message = await self._message(actor, request.message_id)
 
-        def run(tx: Transaction) -> StoredMessage:
-            self._file(tx, actor, message, wish)
-            return messages.in_tx(tx, message.seq)
+        def run(tx: Transaction) -> tuple[StoredMessage, bool]:
+            before = _present(tx, message.seq)
+            self._file(tx, actor, before, wish)
+            after = messages.in_tx(tx, message.seq)
+            return after, before.hold_reason is not None and after.hold_reason is None
 
-        stored = await core.database.write(run)
-        facts = {"message": stored.id, "released": "yes" if message.hold_reason and not stored.hold_reason else None}
+        stored, released = await core.database.write(run)
+        facts = {"message": stored.id, "released": "yes" if released else None}
         return Outcome(key="update_message", result=message_view(stored), facts=facts)
 
     async def delete_message(self, actor: Actor, request: DeleteMessage) -> Outcome:
@@ -135,7 +147,7 @@ class Filing:
         now = core.clock.now()
 
         def run(tx: Transaction) -> bool:
-            fresh = messages.in_tx(tx, message.seq)
+            fresh = _present(tx, message.seq)
             _movable(fresh)
             for_good = request.permanent or fresh.mailbox == inboxes.TRASH
             if for_good:
@@ -160,12 +172,12 @@ class Filing:
         thread = await access.thread(core, actor, request.thread_id)
 
         def run(tx: Transaction) -> int:
-            found = tx.all(sql.thread_message_ids, thread_seq=thread.seq, limit=MOST_MESSAGES)
-            for seq, _ in found:
+            changed = 0
+            for seq, _ in tx.all(sql.thread_message_ids, thread_seq=thread.seq, limit=MOST_MESSAGES):
                 message = messages.in_tx(tx, seq)
                 if message.mailbox != inboxes.SCHEDULED or wish.move is None:
-                    self._file(tx, actor, message, wish)
-            return len(found)
+                    changed += self._file(tx, actor, message, wish)
+            return changed
 
         count = await core.database.write(run)
         stored = await threads.by_id(core.database, thread.id, actor.account_no)
@@ -184,9 +196,8 @@ class Filing:
             moved = 0
             for seq, _ in tx.all(sql.thread_message_ids, thread_seq=thread.seq, limit=MOST_MESSAGES):
                 message = messages.in_tx(tx, seq)
-                if message.mailbox not in (inboxes.SCHEDULED, inboxes.TRASH):
-                    self._file(tx, actor, message, wish)
-                    moved += 1
+                if message.mailbox != inboxes.SCHEDULED:
+                    moved += self._file(tx, actor, message, wish)
             return moved
 
         moved = await core.database.write(run)
@@ -199,21 +210,23 @@ class Filing:
             raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
         return message
 
-    def _file(self, tx: Transaction, actor: Actor, message: StoredMessage, wish: _Wish) -> None:
-        """Do all that is wished to one message, or raise and do nothing."""
+    def _file(self, tx: Transaction, actor: Actor, message: StoredMessage, wish: _Wish) -> bool:
+        """Do all that is wished to one message, as it is in this transaction; whether that altered it."""
         now = self._core.clock.now()
         altered = False
-        labels = wish.labels_for(messages.labels_now(tx, message.seq))
+        labels = wish.labels_for(message.labels)
         if labels is not None:
             if len(labels) > MOST_LABELS:
                 raise refuse([FieldProblem("add_labels", f"a message has at most {MOST_LABELS} labels")])
             altered |= messages.set_labels(tx, message, labels, at=now)
         if wish.seen is not None:
             altered |= messages.set_seen(tx, message, wish.seen, at=now)
-        if wish.move is not None:
-            altered |= self._move(tx, message, wish.move, now)
+        place = wish.place_for(message)
+        if place is not None:
+            altered |= self._move(tx, message, place, now)
         if altered:
             tx.announce(_changed(actor, message))
+        return altered
 
     @staticmethod
     def _move(tx: Transaction, message: StoredMessage, place: str, now: int) -> bool:
@@ -222,17 +235,25 @@ class Filing:
             what = What.TRASHED if place == "trash" else What.MOVED
             return messages.move(tx, message, _MAILBOX[place], what=what, at=now)
         if message.hold_reason is not None:
-            released = messages.release(tx, message, at=now)
+            messages.release(tx, message, at=now)
             fresh = messages.in_tx(tx, message.seq)
             thread = tx.one(sql.thread_by_seq, thread_seq=fresh.thread_seq)
             assert thread is not None
             related = threads.thread_of(thread).related_id
             tell_received(tx, inboxes.one_in(tx, fresh.inbox_no), fresh, now, related_thread_id=related)
-            return released
+            return True
         if message.mailbox not in messages.ASIDE:
             return False  # it stands where it belongs
         home = inboxes.INBOX if message.direction == "inbound" else inboxes.SENT
         return messages.move(tx, message, home, what=What.RESTORED, at=now)
+
+
+def _present(tx: Transaction, seq: int) -> StoredMessage:
+    """The message as it is now. Raises MESSAGE_NOT_FOUND when somebody deleted it meanwhile."""
+    message = messages.in_tx(tx, seq)
+    if message.deleted_at is not None:
+        raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
+    return message
 
 
 def _movable(message: StoredMessage) -> None:

@@ -34,8 +34,7 @@ class SearchMessages(Request):
         Field(
             min_length=1,
             max_length=500,
-            description='Words "phrase" OR -not word* from: to: subject: label: has:attachment is:unread in:anywhere '
-            "newer_than:7d",
+            description='Words "phrase" OR -not word* from: subject: label: has:attachment is:unread newer_than:7d',
         ),
     ]
     inbox: Annotated[Id | None, Field(description="id or address")] = None

@@ -360,6 +360,7 @@ def move(tx: Transaction, message: StoredMessage, mailbox: str, *, what: str, at
     )
     if aside != was_aside:
         _count(tx, message, thread_seq, -1 if aside else 1, unseen)
+        threads.refresh_labels(tx, thread_seq)
     changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=what, at=at)
     return True
 
@@ -370,6 +371,8 @@ def release(tx: Transaction, message: StoredMessage, *, at: int) -> bool:
         return False
     n = changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=What.RELEASED, at=at)
     tx.run(sql.message_release, seq=message.seq, new_came_n=n)
+    threads.welcome(tx, message.thread_seq, [message.from_, *message.to, *message.cc], at=at)
+    tx.run(sql.inbox_count, inbox_no=message.inbox_no, messages=0, unread=0, threads=0, bytes=0, received_at=at)
     return True
 
 
@@ -406,14 +409,6 @@ def set_seen(tx: Transaction, message: StoredMessage, seen: bool, *, at: int) ->
     what = What.READ if seen else What.UNREAD
     changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=what, at=at)
     return True
-
-
-def labels_now(tx: Transaction, seq: int) -> list[str]:
-    """The labels a message has, inside a write."""
-    row = tx.one(sql.message_now, seq=seq)
-    assert row is not None
-    labels: list[str] = orjson.loads(row[5])
-    return labels
 
 
 def set_labels(tx: Transaction, message: StoredMessage, labels: Sequence[str], *, at: int) -> bool:

@@ -346,7 +346,12 @@ threads_newest = _thread_page(threads.c.inbox_no, threads.c.last_at)
 _labelled = (
     select(messages.c.thread_seq)
     .join(labels, labels.c.seq == messages.c.seq)
-    .where(messages.c.deleted_at.is_(None), labels.c.inbox_no == b("inbox_no"), labels.c.label == b("label"))
+    .where(
+        messages.c.deleted_at.is_(None),
+        messages.c.aside == 0,
+        labels.c.inbox_no == b("inbox_no"),
+        labels.c.label == b("label"),
+    )
     .distinct()
     .subquery("labelled")
 )
@@ -369,7 +374,7 @@ thread_set_labels = update(threads).where(threads.c.seq == b("thread_seq")).valu
 thread_label_union = (
     select(labels.c.label)
     .join(messages, messages.c.seq == labels.c.seq)
-    .where(messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None))
+    .where(messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None), messages.c.aside == 0)
     .distinct()
     .order_by(labels.c.label)
 )
@@ -613,7 +618,8 @@ _inbound = _joined.where(
     messages.c.direction == "inbound",
     messages.c.aside == 0,
 ).limit(b("limit"))
-# Mail that came, or was let out of quarantine, after a place in the log of changes: `n` comes after the message's row.
+# Mail that came, or was let out of quarantine, after a place in the log of changes, each once and where it came last:
+# `n` comes after the message's row.
 arrived_after = (
     _inbound.join(changes, changes.c.message_seq == messages.c.seq)
     .add_columns(changes.c.n)
@@ -621,7 +627,7 @@ arrived_after = (
         changes.c.inbox_no == b("inbox_no"),
         changes.c.n > b("after"),
         changes.c.n <= b("until"),
-        changes.c.what.in_(["new", "released"]),
+        changes.c.n == messages.c.came_n,
     )
     .order_by(changes.c.n)
 )

@@ -285,6 +285,13 @@ def count(tx: Transaction, thread_seq: int, *, messages: int = 0, unread: int = 
     return left
 
 
+def welcome(tx: Transaction, thread_seq: int, people: Iterable[dict[str, str]], *, at: int) -> None:
+    """Take the people on a message that was let out of quarantine among the thread's, and its coming for news."""
+    known = _known(tx, thread_seq)
+    merged = orjson.dumps(_merged(known.participants, people)).decode()
+    tx.run(sql.thread_add, thread_seq=thread_seq, messages=0, unread=0, at=at, participants_json=merged)
+
+
 def refresh_labels(tx: Transaction, thread_seq: int) -> None:
     """Bring the labels a thread shows in line with its messages'."""
     found = [row[0] for row in tx.all(sql.thread_label_union, thread_seq=thread_seq)]

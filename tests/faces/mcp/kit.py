@@ -254,6 +254,14 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
     passed_on = await do("forward_message", message_id=message, to=mine["address"], body="See.", client_id="third")
     assert passed_on["status"] == "delivered"
 
+    filed = await agent.do(
+        "send_email", inbox=mine["id"], to=theirs["address"], subject="File", body="See.",
+        attachments=[{"filename": "a.txt", "content": "aGk="}],
+    )  # fmt: skip
+    [file] = (await agent.do("get_message", message_id=filed["id"]))["attachments"]
+    saved = await do("get_attachment", attachment_id=file["id"], save=True)
+    assert (await do("upload_attachment", path=saved["path"]))["size"] == 2
+
     draft = await do("create_draft", inbox=mine["id"], subject="Draft", body="Not yet.")
     await do("update_draft", draft_id=draft["id"], to=theirs["address"])
     assert [each["id"] for each in (await do("list_drafts", inbox=mine["id"]))["drafts"]] == [draft["id"]]

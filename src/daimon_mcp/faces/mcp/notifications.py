@@ -178,7 +178,7 @@ class Watcher:
             self._mark(targets)
         elif isinstance(change, AccountChanged):
             self._mark([("account", change.account_id)])
-        elif isinstance(change, InboxChanged):
+        elif isinstance(change, InboxChanged) and self._actor.inbox_no in (None, change.inbox_no):
             self._mark([("inbox", change.inbox_id), ("account", self._actor.account_id)])
             if self._lists:
                 self._list_changed = True

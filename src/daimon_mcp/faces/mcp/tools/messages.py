@@ -52,7 +52,7 @@ TOOLS: tuple[AnyTool, ...] = (
     ToolSpec(
         name="search_messages",
         title="Search messages",
-        description=f"Find messages by words and operators, in one inbox or all; hits are between **. {_DATA}",
+        description=f"Find messages by words and operators, in one inbox or all. {_DATA}",
         request=SearchMessages,
         output=output_schema(messages="os", next_cursor="s?"),
         run=lambda call: call.operations.searching.search_messages(call.actor, call.request),
