@@ -39,6 +39,15 @@ class MessageChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadMerged:
+    """Two threads turned out to be one conversation: `thread_id` is part of `into_id` now, and leads there."""
+
+    inbox_no: int
+    thread_id: str
+    into_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueueChanged:
     """Something may be due sooner than the relay worker thinks."""
 
@@ -67,4 +76,4 @@ class KeyChanged:
     key_id: str
 
 
-Change = MessageAdded | MessageChanged | QueueChanged | AccountChanged | InboxChanged | KeyChanged
+Change = MessageAdded | MessageChanged | ThreadMerged | QueueChanged | AccountChanged | InboxChanged | KeyChanged

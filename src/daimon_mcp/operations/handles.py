@@ -183,6 +183,8 @@ async def named(core: Core, actor: Actor, given: Sequence[Attachment] | None) ->
         place = f"attachments.{index}"
         if (each.attachment_id is None) == (each.content is None):
             problem = "must have attachment_id, or filename and content"
+            if each.filename is not None and each.attachment_id is None:
+                place, problem = f"{place}.content", "is required, or attachment_id"
             raise refuse([FieldProblem(place, problem, '{"attachment_id": "att_…"}')])
         if each.attachment_id is not None:
             ready.append(await _held(core, actor, each, each.attachment_id, f"{place}.attachment_id"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -45,6 +46,14 @@ class ListInboxes(Request):
 
 class GetInbox(Request):
     inbox: Id
+
+
+class UpdateInbox(Request):
+    inbox: Id
+    display_name: Annotated[str | None, Field(max_length=100, description="Shown to recipients")] = None
+    metadata: Annotated[
+        dict[str, Any] | None, Field(description="Merged into your notes; a name with null is taken out")
+    ] = None
 
 
 class DeleteInbox(Request):
@@ -191,6 +200,35 @@ class Inboxes:
         actor.require("inbox_read")
         inbox = await access.inbox(self._core, actor, request.inbox)
         return Outcome(key="get_inbox", result=inbox_view(inbox), facts={"inbox_id": inbox.id})
+
+    async def update_inbox(self, actor: Actor, request: UpdateInbox) -> Outcome:
+        """Change the display name, or merge into the notes. Raises INBOX_NOT_FOUND, INVALID_REQUEST."""
+        actor.require("inbox_update")
+        inbox = await access.inbox(self._core, actor, request.inbox)
+        if request.display_name is None and request.metadata is None:
+            raise invalid("display_name", "something to change is required", "Support Bot")
+        name = None if request.display_name is None else request.display_name.strip()
+        if name is not None and (not name or has_controls(name)):
+            raise invalid("display_name", "must be one line and not empty", "Support Bot")
+
+        def run(tx: Transaction) -> Inbox:
+            current = rows.one_in(tx, inbox.no)
+            if current.deleted_at is not None:
+                raise Refused(RefusalCode.INBOX_NOT_FOUND)
+            merged = {**current.metadata, **(request.metadata or {})}
+            notes = {key: value for key, value in merged.items() if value is not None}
+            check_notes("metadata", notes, _MOST_METADATA, '{"purpose": "support"}')
+            tx.run(
+                sql.inbox_update,
+                inbox_no=inbox.no,
+                new_display_name=current.display_name if name is None else name,
+                new_metadata=json.dumps(notes),
+            )
+            tx.announce(InboxChanged(inbox.account_no, inbox.no, inbox.id))
+            return rows.one_in(tx, inbox.no)
+
+        changed = await self._core.database.write(run)
+        return Outcome(key="update_inbox", result=inbox_view(changed), facts={"inbox_id": changed.id})
 
     async def delete_inbox(self, actor: Actor, request: DeleteInbox) -> Outcome:
         """Hide an inbox and all in it; its address stays out of use for the quarantine. Raises INBOX_NOT_FOUND."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from daimon_mcp.domain.accounts import Actor
-from daimon_mcp.domain.changes import Change, MessageAdded
+from daimon_mcp.domain.changes import Change, MessageAdded, ThreadMerged
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome, Progress
@@ -71,7 +71,8 @@ class _Wanted:
 @dataclass(frozen=True, slots=True)
 class _Found:
     message: StoredMessage
-    wanted: dict[str, Any] | None  # the code or the link
+    place: int  # in the log of changes: what came after it is still to come
+    wanted: dict[str, Any] | None = None  # the code or the link
 
 
 class Waiting:
@@ -111,7 +112,11 @@ class Waiting:
         rung = asyncio.Event()
 
         def heard(change: Change) -> None:
-            if wanted.rings(change):
+            nonlocal wanted
+            if isinstance(change, ThreadMerged):
+                if change.inbox_no == wanted.inbox_no and change.thread_id == wanted.thread_id:
+                    wanted = replace(wanted, thread_id=change.into_id)
+            elif wanted.rings(change):
                 rung.set()
 
         loop = asyncio.get_running_loop()
@@ -119,6 +124,8 @@ class Waiting:
         self._waiting[actor.account_no] += 1
         unsubscribe = core.bus.subscribe(heard)  # before looking, so that nothing slips between look and wait
         try:
+            if thread is not None:  # it may have been merged before we listened
+                wanted = replace(wanted, thread_id=(await access.thread(core, actor, thread.id, inbox)).id)
             while True:
                 rung.clear()
                 until = await changes.latest(core.database, inbox.no)
@@ -149,10 +156,13 @@ class Waiting:
         seen = messages.first_seq(wanted.inbox_no)
         while True:
             rows = await self._core.database.all(sql.unread_after, inbox_no=wanted.inbox_no, after=seen, limit=_PAGE)
-            for row in rows:
-                found = await self._fitting(wanted, want, messages.message_of(row))
+            for at, row in enumerate(rows):
+                message = messages.message_of(row)
+                found = await self._fitting(wanted, want, message, message.came_n)
                 if found is not None:
-                    return found
+                    following = [messages.message_of(each).came_n for each in rows[at + 1 :]]
+                    # One that was released came late and is shown early: what came between has still to be found.
+                    return replace(found, place=min([message.came_n, *(came - 1 for came in following)]))
             if len(rows) < _PAGE:
                 return None
             seen = messages.message_of(rows[-1]).seq
@@ -164,14 +174,14 @@ class Waiting:
                 sql.arrived_after, inbox_no=wanted.inbox_no, after=after, until=until, limit=_PAGE
             )
             for row in rows:
-                found = await self._fitting(wanted, want, messages.message_of(row))
+                found = await self._fitting(wanted, want, messages.message_of(row), row[-1])
                 if found is not None:
                     return found
             if len(rows) < _PAGE:
                 return None
             after = rows[-1][-1]
 
-    async def _fitting(self, wanted: _Wanted, want: str, message: StoredMessage) -> _Found | None:
+    async def _fitting(self, wanted: _Wanted, want: str, message: StoredMessage, place: int) -> _Found | None:
         sender = f"{message.from_['name']} <{message.from_['email']}>"
         if not wanted.fits(sender, message.subject, message.kind):
             return None
@@ -181,19 +191,19 @@ class Waiting:
             if row is None or threads.thread_of(row).related_id != wanted.thread_id:
                 return None
         if want == "message":
-            return _Found(message, None)
+            return _Found(message, place)
         row = await self._core.database.one(sql.body_by_seq, seq=message.seq)
         assert row is not None
         if want == "code":
             codes: list[dict[str, Any]] = json.loads(row[6]).get("codes", [])
-            return _Found(message, codes[0]) if codes else None
+            return _Found(message, place, codes[0]) if codes else None
         links: list[dict[str, Any]] = json.loads(row[3])
         best = max((link for link in links if link.get("is_cta")), key=lambda link: link.get("score", 0), default=None)
-        return None if best is None else _Found(message, best)
+        return None if best is None else _Found(message, place, best)
 
     async def _answer(self, actor: Actor, request: WaitForMessage, found: _Found) -> Outcome:
         message = found.message
-        place = cursor(place_number(message.inbox_no, message.came_n))
+        place = cursor(place_number(message.inbox_no, found.place))
         facts = {"message": message.id, "thread": message.thread_id}
         if found.wanted is not None:
             view = message_view(message)

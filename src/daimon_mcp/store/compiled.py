@@ -130,6 +130,10 @@ inbox_count = Statement(
     'UPDATE inboxes SET message_count=(inboxes.message_count + :messages), unread_count=(inboxes.unread_count + :unread), thread_count=(inboxes.thread_count + :threads), storage_bytes=(inboxes.storage_bytes + :bytes), last_received_at=coalesce(:received_at, inboxes.last_received_at) WHERE inboxes.no = :inbox_no',
     'UPDATE inboxes SET message_count=(inboxes.message_count + :messages::BIGINT), unread_count=(inboxes.unread_count + :unread::BIGINT), thread_count=(inboxes.thread_count + :threads::BIGINT), storage_bytes=(inboxes.storage_bytes + :bytes::BIGINT), last_received_at=coalesce(:received_at, inboxes.last_received_at) WHERE inboxes.no = :inbox_no::BIGINT',
 )
+inbox_update = Statement(
+    'UPDATE inboxes SET display_name=:new_display_name, metadata_json=:new_metadata WHERE inboxes.no = :inbox_no',
+    'UPDATE inboxes SET display_name=:new_display_name::VARCHAR, metadata_json=:new_metadata::VARCHAR WHERE inboxes.no = :inbox_no::BIGINT',
+)
 inbox_delete = Statement(
     "UPDATE inboxes SET status='deleted', deleted_at=:now WHERE inboxes.no = :inbox_no AND inboxes.deleted_at IS NULL RETURNING id",
     "UPDATE inboxes SET status='deleted', deleted_at=:now::BIGINT WHERE inboxes.no = :inbox_no::BIGINT AND inboxes.deleted_at IS NULL RETURNING inboxes.id",

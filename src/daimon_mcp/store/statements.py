@@ -242,6 +242,11 @@ inbox_count = (
         last_received_at=func.coalesce(b("received_at"), inboxes.c.last_received_at),
     )
 )
+inbox_update = (
+    update(inboxes)
+    .where(inboxes.c.no == b("inbox_no"))
+    .values(display_name=b("new_display_name"), metadata_json=b("new_metadata"))
+)
 inbox_delete = (
     update(inboxes)
     .where(inboxes.c.no == b("inbox_no"), inboxes.c.deleted_at.is_(None))

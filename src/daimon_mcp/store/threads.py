@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from daimon_mcp.domain.changes import ThreadMerged
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.mail.threading import SUBJECT_WINDOW, is_copy, may_join_by_subject, normal_id, parents_of, splits_off
 from daimon_mcp.store import compiled as sql
@@ -263,6 +264,7 @@ def _merge(tx: Transaction, inbox_no: int, source: _Known, into: _Known) -> list
         tx.run(statement, from_seq=source.seq, to_seq=into.seq)
     tx.run(sql.thread_move_refs, inbox_no=inbox_no, from_seq=source.seq, to_seq=into.seq)
     tx.run(sql.thread_merge, from_seq=source.seq, to_seq=into.seq)
+    tx.announce(ThreadMerged(inbox_no, source.id, into.id))
     older = source if source.created_at < into.created_at else into
     tx.run(
         sql.thread_absorb,

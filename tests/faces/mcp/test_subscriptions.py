@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
-from mcp.client.subscriptions import ResourceUpdated
+from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -162,8 +162,6 @@ async def mail_in(agent: Agent, inbox: str) -> dict[str, Any]:
 async def test_mail_that_arrives_is_told_by_every_spelling(daimon: Daimon, era: str) -> None:
     async with in_memory(daimon, era) as (agent, ears):
         inbox = await agent.do("create_inbox", username="mine")
-        if era == LEGACY:
-            assert await ears.next() == LIST
         spellings = [f"inbox://{inbox['id']}", f"inbox://{inbox['address']}", "inbox://MINE%40agents.localhost"]
         async with watching(agent.client, ears, *spellings):
             await arrive(daimon, inbox["address"])
@@ -182,8 +180,6 @@ async def test_mail_that_arrives_is_told_by_every_spelling(daimon: Daimon, era: 
 async def test_what_happens_to_a_message_is_told(daimon: Daimon, era: str) -> None:
     async with in_memory(daimon, era) as (agent, ears):
         inbox = await agent.do("create_inbox", username="mine")
-        if era == LEGACY:
-            assert await ears.next() == LIST
         await arrive(daimon, inbox["address"])
         await arrive(daimon, inbox["address"], subject="Another")
         other, message = (await agent.do("list_messages", inbox=inbox["id"]))["messages"]
@@ -212,8 +208,6 @@ async def test_what_happens_to_a_message_is_told(daimon: Daimon, era: str) -> No
 async def test_a_deleted_message_is_told(daimon: Daimon, era: str) -> None:
     async with in_memory(daimon, era) as (agent, ears):
         inbox = await agent.do("create_inbox", username="mine")
-        if era == LEGACY:
-            assert await ears.next() == LIST
         await arrive(daimon, inbox["address"])
         message = await mail_in(agent, inbox["id"])
         watched = [f"inbox://{inbox['id']}", f"message://{message['id']}", f"thread://{message['thread_id']}"]
@@ -240,8 +234,6 @@ async def test_what_is_sent_is_told_to_both_ends_and_counted(tmp_path: Path, era
 async def test_the_account_is_told_of_its_tier_and_inboxes_and_not_of_mail(daimon: Daimon, era: str) -> None:
     async with in_memory(daimon, era) as (agent, ears):
         inbox = await agent.do("create_inbox", username="mine")
-        if era == LEGACY:
-            assert await ears.next() == LIST
         async with watching(agent.client, ears, "account://"):
             await arrive(daimon, inbox["address"])
             await daimon.upgrade(Tier.PRO)
@@ -294,8 +286,6 @@ async def test_nobody_learns_of_anothers_mail(serving: Daimon, transport: Callab
     ears = Ears(era)
     async with transport(serving.url, await key(serving), era, message_handler=ears) as agent:
         inbox = await agent.do("create_inbox", username="mine")
-        if era == LEGACY:
-            assert await ears.next() == LIST
         own = f"inbox://{inbox['id']}"
         if era == LEGACY:
             for uri in (*foreign, *unknown):
@@ -446,6 +436,17 @@ async def test_what_could_not_be_checked_is_told_later(daimon: Daimon) -> None:
             assert await one.next() == [ResourceUpdated(f"inbox://{address}"), ResourceUpdated("account://")]
 
 
+async def test_what_was_deleted_is_watched_no_more(daimon: Daimon) -> None:
+    inbox = await daimon.operations.inboxes.create_inbox(await daimon.actor(), CreateInbox(username="gone"))
+    spellings = [f"inbox://{inbox.result['id']}", f"inbox://{inbox.result['address']}"]
+    async with watcher(daimon, daimon.actor, *spellings, "account://") as made:
+        await daimon.operations.inboxes.delete_inbox(await daimon.actor(), DeleteInbox(inbox=inbox.result["id"]))
+        with anyio.fail_after(10):
+            told = await made.next()
+        assert told == [*map(ResourceUpdated, (*spellings, "account://")), ResourcesListChanged()]
+        assert made.watched == ["account://"]
+
+
 # -- how much --------------------------------------------------------------------------------------------------------
 
 
@@ -483,6 +484,7 @@ async def test_a_session_watches_no_more_than_it_may(daimon: Daimon) -> None:
 
 async def test_an_account_has_no_more_streams_than_it_may(daimon: Daimon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "MOST_STREAMS", 2)
+    before = subscribers(daimon)
     async with in_memory(daimon, MODERN) as (agent, _):
         client = agent.client
         async with client.listen(resource_subscriptions=["account://"]):
@@ -491,7 +493,7 @@ async def test_an_account_has_no_more_streams_than_it_may(daimon: Daimon, monkey
                     async with client.listen(resource_subscriptions=["account://"]):
                         pass
                 assert raised.value.error.code == INTERNAL_ERROR
-            await _until(lambda: subscribers(daimon) == 1)
+            await _until(lambda: subscribers(daimon) == before + 1)
             async with client.listen(resource_subscriptions=["account://"]):
                 pass
 
@@ -511,10 +513,18 @@ async def test_nothing_is_left_of_a_session_that_ended(daimon: Daimon, era: str)
     await _until(lambda: subscribers(daimon) == before)
 
 
+async def test_an_older_session_that_never_looked_is_told_nothing(daimon: Daimon) -> None:
+    before = subscribers(daimon)
+    async with in_memory(daimon, LEGACY) as (agent, _):
+        await agent.do("create_inbox", username="mine")
+        assert subscribers(daimon) == before
+        await agent.client.list_resources()
+        assert subscribers(daimon) == before + 1
+
+
 async def test_an_older_session_is_told_only_while_it_watches(daimon: Daimon) -> None:
     async with in_memory(daimon, LEGACY) as (agent, ears):
         inbox = await agent.do("create_inbox", username="mine")
-        assert await ears.next() == LIST
         uri = f"inbox://{inbox['id']}"
         await subscribe(agent.client, uri)
         await subscribe(agent.client, "account://")
@@ -592,16 +602,15 @@ async def test_the_stream_of_the_newest_revision(daimon: Daimon) -> None:
 @pytest.mark.parametrize(("transport", "era"), TRANSPORTS)
 async def test_over_http(serving: Daimon, transport: Callable[..., Any], era: str) -> None:
     ears = Ears(era)
+    before = subscribers(serving)
     async with transport(serving.url, await key(serving), era, message_handler=ears) as agent:
         inbox = await agent.do("create_inbox", username="mine")
-        if era == LEGACY:
-            assert await ears.next() == LIST
         uri = f"inbox://{inbox['id']}"
         async with watching(agent.client, ears, uri):
             for _ in range(3):
                 await arrive(serving, inbox["address"])
                 assert await ears.next() == uri
-    await _until(lambda: subscribers(serving) == 1)  # the scheduler
+    await _until(lambda: subscribers(serving) == before)
 
 
 @pytest.mark.parametrize("era", ERAS)

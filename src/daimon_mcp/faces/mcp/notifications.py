@@ -255,7 +255,10 @@ class Notifier:
     # -- the handshake's revisions: notices on the session's own channel ----------------------------------------------
 
     def of_session(self, ctx: ServerRequestContext[Any, Any], actor: Actor, who: Who) -> Watcher:
-        """The watcher of a session, made when first asked for; it ends with the session."""
+        """The watcher of a session, made when it first lists or subscribes; it ends with the session.
+
+        It tells of the list of resources too, which no request of these revisions asks for.
+        """
         # The SDK offers neither `resources/subscribe` nor a session's end and channel to handlers in public. This is
         # the one place that reaches for them, and goes when those revisions go.
         connection = ctx.session._connection  # pyright: ignore[reportPrivateUsage]

@@ -32,7 +32,6 @@ from mcp_types import (
     GetPromptResult,
     InputRequiredResult,
     ListResourcesResult,
-    NotificationParams,
     PaginatedRequestParams,
     Prompt,
     ReadResourceRequestParams,
@@ -124,7 +123,6 @@ class MailServer(MCPServer[Any]):
         low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
         low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
         low.add_request_handler("completion/complete", CompleteRequestParams, self._complete)
-        low.add_notification_handler("notifications/initialized", NotificationParams, self._initialized)
 
     async def run_session(self, read_stream: Any, write_stream: Any) -> None:
         """Serve one connection, of either protocol era, until its client leaves."""
@@ -210,7 +208,11 @@ class MailServer(MCPServer[Any]):
         self, ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams
     ) -> ListResourcesResult:
         async def work() -> ListResourcesResult:
-            return await self._resources.page(await self._actor(ctx.request), params.cursor)
+            actor = await self._actor(ctx.request)
+            if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+                # Who has seen the list is told when it changes; all others have nothing to look at again.
+                self._notifier.of_session(ctx, actor, self._who(ctx.request))
+            return await self._resources.page(actor, params.cursor)
 
         return await self._plainly(work())
 
@@ -241,13 +243,6 @@ class MailServer(MCPServer[Any]):
 
         await self._plainly(work())
         return EmptyResult()
-
-    async def _initialized(self, ctx: ServerRequestContext[Any, Any], _: NotificationParams) -> None:
-        """From here on, a session of the older revisions is told when its list of resources changes."""
-        try:
-            self._notifier.of_session(ctx, await self._actor(ctx.request), self._who(ctx.request))
-        except Refused as refused:
-            log.info("a session is not told of changes: %s", refused)
 
     async def _listen(
         self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daimon_mcp.faces.mcp.schema import output_schema
 from daimon_mcp.faces.mcp.tool import AnyTool, ToolSpec
-from daimon_mcp.operations.inboxes import CreateInbox, DeleteInbox, GetInbox, ListInboxes
+from daimon_mcp.operations.inboxes import CreateInbox, DeleteInbox, GetInbox, ListInboxes, UpdateInbox
 
 TOOLS: tuple[AnyTool, ...] = (
     ToolSpec(
@@ -39,6 +39,15 @@ TOOLS: tuple[AnyTool, ...] = (
         output=output_schema(id="s", address="s", status="s", message_count="n", unread_count="n"),
         run=lambda call: call.operations.inboxes.get_inbox(call.actor, call.request),
         reads=True,
+    ),
+    ToolSpec(
+        name="update_inbox",
+        title="Update inbox",
+        description="Change an inbox's display name, or your notes on it.",
+        request=UpdateInbox,
+        output=output_schema(id="s", display_name="s", metadata="o"),
+        run=lambda call: call.operations.inboxes.update_inbox(call.actor, call.request),
+        repeats=True,
     ),
     ToolSpec(
         name="delete_inbox",
