@@ -212,7 +212,7 @@ class Reads:
         )  # fmt: skip
 
     async def page_json(self, before: int) -> bytes:
-        return orjson.dumps([message_view(messages.message_of(row)) for row in await self.page(before)])
+        return orjson.dumps([message_view(messages.listed_of(row)) for row in await self.page(before)])
 
     async def counters(self) -> Any:
         return await inboxes.by_no(self.database, 1)

@@ -265,17 +265,16 @@ class App:
 
     async def run_workers(self, tasks: anyio.abc.TaskGroup) -> None:
         """Start the scheduler, what reads attachments, and the relay where one is configured."""
+        from daimon_mcp.extraction.service import Extraction
+        from daimon_mcp.workers.attachment_texts import AttachmentTexts
         from daimon_mcp.workers.scheduler import Scheduler
 
         core = self.operations.core
         scheduler = Scheduler(releasing=self.operations.releasing, bus=core.bus, clock=core.clock)
         await tasks.start(scheduler.run)
-        if self.settings.attachments.read_text:
-            from daimon_mcp.extraction.service import Extraction
-            from daimon_mcp.workers.attachment_texts import AttachmentTexts
-
-            texts = AttachmentTexts(attachments=self.operations.attachments, extraction=Extraction(), bus=core.bus)
-            await tasks.start(texts.run)
+        extraction = Extraction() if self.settings.attachments.read_text else None
+        texts = AttachmentTexts(attachments=self.operations.attachments, extraction=extraction, bus=core.bus)
+        await tasks.start(texts.run)
         relay = self.settings.relay
         if relay.host is None:
             return

@@ -400,7 +400,7 @@ class Attachments(Section):
     )
     folder_max_bytes: Whole = _option(
         1_073_741_824,
-        "How much agents may save there, all together.",
+        "How much may be in that folder, all together, before nothing more is saved there.",
         unit="bytes",
         ge=0,
         example=1_073_741_824,

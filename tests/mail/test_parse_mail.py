@@ -92,7 +92,8 @@ def test_newsletter_shows_what_a_person_sees(mail: Mail) -> None:
     message = parse(mail("html_newsletter"))
     assert message.subject == "☕ Fresh this week: Kenya AA"
     assert message.text == (
-        "Kenya AA is here\n\nBright & juicy. Order a bag [1]\n\n- Filter\n- Espresso\n\nSee https://bean.example [2] Run"
+        "Kenya AA is here\n\nBright & juicy. Order a bag [1]\n\n- Filter\n- Espresso\n\n"
+        "See https://bean.example [2] Run"
     )
     first = message.links[0]
     assert (first["n"], first["text"], first["same_site"]) == (1, "Order a bag", True)

@@ -180,12 +180,22 @@ async def test_every_tool_asks_for_a_permission(daimon: Daimon, agent: Agent) ->
         "cancel_scheduled": {"message_id": mine["scheduled"]},
         "search_messages": {"query": "x"},
         "get_thread": {"thread_id": mine["thread"]},
+        "get_attachment": {"attachment_id": "att_x"},
+        "update_thread": {"thread_id": mine["thread"], "read": True},
+        "update_message": {"message_id": mine["message"], "read": True},
+        "add_to_list": {"list": "block", "entries": ["example.com"]},
+        "remove_from_list": {"list": "block", "entries": ["example.com"]},
         "notify_operator": {"issue": "x"},
         "get_approval": {"approval_id": mine["approval"]},
     }
     for name, spec in TOOLS.items():
         arguments = given.get(name) or {
-            field: {"draft_id": mine["draft"], "message_id": mine["message"], "inbox": ROBO}[field]
+            field: {
+                "draft_id": mine["draft"],
+                "message_id": mine["message"],
+                "thread_id": mine["thread"],
+                "inbox": ROBO,
+            }[field]
             for field, info in spec.request.model_fields.items()
             if info.is_required()
         }

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class MessageAdded:
     """A message came to stand in a mailbox, or was let out of quarantine.
 
-    `sender` is `name <address>`, `related_thread_id` the thread that this one was split from. Who waits for mail decides
-    by these facts whether to look at the store at all.
+    `sender` is `name <address>`, `related_thread_id` the thread that this one was split from. Who waits for mail
+    decides by these facts whether to look at the store at all.
     """
 
     account_no: int

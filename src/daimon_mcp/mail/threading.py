@@ -66,8 +66,8 @@ def is_copy(subject: str, other_subject: str) -> bool:
 
     If not, the id was given twice, and the second is no reason to join them.
     """
-    base = _comparable(subject)
-    return bool(base) and base == _comparable(other_subject)
+    base = comparable(subject)
+    return bool(base) and base == comparable(other_subject)
 
 
 def may_join_by_subject(
@@ -89,8 +89,8 @@ def may_join_by_subject(
     """
     if parents or abs(at - thread_last_at) > SUBJECT_WINDOW or not is_reply_subject(subject):
         return False
-    base = _comparable(subject)
-    if not base or base != _comparable(thread_subject):
+    base = comparable(subject)
+    if not base or base != comparable(thread_subject):
         return False
     ours = {address.lower() for address in own}
     there = {address.lower() for address in thread_people} - ours
@@ -125,13 +125,14 @@ def quotes(text: str, parent_text: str) -> bool:
     return any(letters[at : at + _QUOTE_WINDOW] in windows for at in range(len(letters) - _QUOTE_WINDOW + 1))
 
 
-def _comparable(subject: str) -> str:
+def comparable(subject: str) -> str:
+    """A base subject as subjects are compared: without case and without differences of width."""
     return unicodedata.normalize("NFKC", base_subject(subject)).casefold().strip()
 
 
 def _words(subject: str) -> set[str]:
     """What the words of a base subject begin with, small words left out; where no spaces part words, pairs of signs."""
-    words = set(_WORD.findall(_comparable(subject)))
+    words = set(_WORD.findall(comparable(subject)))
     found = {word[:_STEM] for word in words - _SMALL_WORDS or words}
     for word in words:
         if _UNSPACED.search(word):

@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import json
 import logging
-import mimetypes
 import re
 import secrets
 from collections import OrderedDict
@@ -279,7 +278,7 @@ class Attachments:
         """Keep what was put to an upload link. Raises LINK_NOT_VALID (reason `FILE_USED`) when somebody was first."""
         held = expected.held
         blob = await self._core.blobs.prepare(content)
-        kind = expected.content_type or content_type or _guessed(held.filename)
+        kind = expected.content_type or content_type or handles.guessed(held.filename)
         now = self._core.clock.now()
         expires_at = now + UPLOAD_LIFETIME
 
@@ -384,7 +383,7 @@ class Attachments:
             raise invalid("path", "is not a file of the files folder", '"report.pdf"') from None
         except TooLarge:
             raise Refused(RefusalCode.MESSAGE_TOO_LARGE, reason="FILE", facts={"limit": most}) from None
-        kind = request.content_type or _guessed(request.filename or name)
+        kind = request.content_type or handles.guessed(request.filename or name)
         filename = safe_filename(request.filename or name, part="file", content_type=kind)
         blob = await self._core.blobs.prepare(content)
         expires_at = self._core.clock.now() + UPLOAD_LIFETIME
@@ -443,7 +442,8 @@ class Attachments:
         kind = supported(content_type, filename) or ""
         if await self._same(no, seq, (sha256, kind)):
             return True
-        tries = await self._core.database.write(lambda tx: tx.scalar(sql.attachment_try, attachment_no=no))
+        with anyio.CancelScope(shield=True):  # so that it is known below whether it was counted
+            tries = await self._core.database.write(lambda tx: tx.scalar(sql.attachment_try, attachment_no=no))
         try:
             try:
                 raw = await self._core.blobs.get(self._core.database, blob_hash)
@@ -507,7 +507,3 @@ def _received(public_id: str, filename: str, kind: str, blob: PreparedBlob, expi
 
 def _token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _guessed(filename: str) -> str:
-    return mimetypes.guess_type(filename)[0] or OCTETS

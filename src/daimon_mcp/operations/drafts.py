@@ -49,7 +49,7 @@ class DraftContent(Composition):
     in_reply_to: Annotated[str | None, Field(max_length=300)] = None
     thread_id: Id | None = None
     labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]] | None, Field(max_length=20)] = None
-    send_at: Annotated[Moment | None, Field(description="ISO 8601 with offset; sends it then")] = None
+    send_at: Annotated[Moment | None, Field(description="ISO 8601 with offset")] = None
 
 
 class CreateDraft(DraftContent):

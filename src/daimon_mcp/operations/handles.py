@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -42,6 +43,13 @@ class Attachment(Request):
     @classmethod
     def _handle(cls, value: object) -> object:
         return {"attachment_id": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        has_bytes = self.content is not None
+        if has_bytes if self.attachment_id is not None else not has_bytes and self.filename is None:
+            raise ValueError("must have attachment_id, or filename and content")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,18 +189,16 @@ async def named(core: Core, actor: Actor, given: Sequence[Attachment] | None) ->
     ready: list[File] = []
     for index, each in enumerate(given or ()):
         place = f"attachments.{index}"
-        if (each.attachment_id is None) == (each.content is None):
-            problem = "must have attachment_id, or filename and content"
-            if each.filename is not None and each.attachment_id is None:
-                place, problem = f"{place}.content", "is required, or attachment_id"
-            raise refuse([FieldProblem(place, problem, '{"attachment_id": "att_…"}')])
         if each.attachment_id is not None:
             ready.append(await _held(core, actor, each, each.attachment_id, f"{place}.attachment_id"))
         elif each.filename is None:
             raise refuse([FieldProblem(f"{place}.filename", "is required", '"a.txt"')])
+        elif each.content is None:
+            raise refuse([FieldProblem(f"{place}.content", "is required", '"aGVsbG8="')])
         else:
-            content = _decoded(each.content or "", f"{place}.content")
-            ready.append(File(filename=each.filename, content_type=each.content_type or OCTETS, content=content))
+            content = _decoded(each.content, f"{place}.content")
+            kind = each.content_type or guessed(each.filename)
+            ready.append(File(filename=each.filename, content_type=kind, content=content))
     return tuple(ready)
 
 
@@ -208,6 +214,11 @@ async def _held(core: Core, actor: Actor, given: Attachment, handle: str, place:
     kind = given.content_type or held.content_type
     name = safe_filename(given.filename, part="file", content_type=kind) if given.filename else held.filename
     return File(filename=name, content_type=kind, held=held)
+
+
+def guessed(filename: str) -> str:
+    """The type that a file's name speaks for."""
+    return mimetypes.guess_type(filename)[0] or OCTETS
 
 
 def _decoded(text: str, place: str) -> bytes:
@@ -238,7 +249,7 @@ def hashed(given: Sequence[Attachment], files: Sequence[File]) -> list[dict[str,
     return [
         {"filename": file.filename, "content_type": file.content_type, "sha256": file.held.sha256}
         if file.held
-        else {"filename": each.filename, "content": each.content, "content_type": file.content_type}
+        else {"filename": each.filename, "content": each.content, "content_type": each.content_type or OCTETS}
         for each, file in zip(given, files, strict=True)
     ]
 

@@ -31,7 +31,7 @@ class GetLists(Request):
 
 
 class ChangeList(Request):
-    list: _Kind
+    list: Annotated[_Kind, Field(description="Which list")]
     direction: Annotated[
         _Direction, Field(description="receive: senders of incoming mail; send, reply: recipients of yours")
     ] = "receive"
@@ -77,13 +77,15 @@ class Lists:
         for inbox_no, direction, kind, entry, created_at in rows:
             if inbox_no not in addresses:
                 found = await inboxes.by_no(core.database, inbox_no)
-                addresses[inbox_no] = found.address if found else None
+                addresses[inbox_no] = found.address if found and found.deleted_at is None else ""
+            if addresses[inbox_no] == "":
+                continue  # of an inbox that is gone
             entries.append(
                 {
                     "list": kind,
                     "direction": direction,
                     "entry": entry,
-                    "inbox": addresses[inbox_no],
+                    **({"inbox": addresses[inbox_no]} if inbox_no else {}),
                     "created_at": iso(created_at),
                 }
             )

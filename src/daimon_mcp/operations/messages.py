@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.changes import MessageChanged
@@ -58,12 +58,12 @@ _MOST_REFERENCES = 20
 class ListMessages(Request):
     inbox: Annotated[Id | None, Field(description="id or address")] = None
     label: Annotated[
-        str | None, Field(max_length=64, description="inbox, sent, scheduled, unread, spam, trash, blocked or your own")
+        str | None, Field(max_length=64, description="inbox, sent, spam, trash or your own")
     ] = None
     thread_id: Id | None = None
-    unread: Annotated[bool | None, Field(description="true: only unread")] = None
+    unread: bool | None = None
     direction: Literal["inbound", "outbound"] | None = None
-    kind: Kind | None = None
+    kind: Annotated[Kind | None, WithJsonSchema({"type": "string"})] = None  # a wrong one is told which there are
     before: Annotated[Moment | None, Field(description="ISO 8601 with offset")] = None
     after: Moment | None = None
     sort: Literal["desc", "asc"] = "desc"
@@ -75,10 +75,10 @@ class GetMessage(Request):
     message_id: Annotated[Id, Field(description="msg_ id")]
     include: Annotated[
         list[Literal["quoted", "links", "body_html", "headers"]] | None,
-        Field(description="quoted: the whole text, not its new words alone; links: all in full"),
+        Field(description="quoted: with what an answer quotes; links: all in full"),
     ] = None
     max_tokens: Annotated[int, Field(ge=100, le=25_000)] = 3000
-    offset: Annotated[int, Field(ge=0, description="Characters to skip")] = 0
+    offset: Annotated[int, Field(ge=0, description="Characters")] = 0
     mark_read: bool = True
 
 
@@ -108,7 +108,7 @@ class Messages:
         place = read_cursor(request.cursor) if request.cursor else None
         statement, values = await self._page(inbox, request, thread.seq if thread else 0, place)
         rows = await core.database.all(statement, **values)
-        page = [messages.message_of(row) for row in rows[: request.limit]]
+        page = [messages.listed_of(row) for row in rows[: request.limit]]
         more = len(rows) > request.limit
         plain = not request.model_fields_set & _FILTERS
         result = {

@@ -61,7 +61,7 @@ class Composition(Request):
     bcc: People | None = None
     attachments: Annotated[
         list[Attachment] | None,
-        Field(max_length=50, description="{attachment_id} or {filename, content: base64, content_type}"),
+        Field(max_length=50, description="{attachment_id} or {filename, content: base64}"),
         WithJsonSchema({"type": "array", "items": {"type": "object"}}),
     ] = None
 

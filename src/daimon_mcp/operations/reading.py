@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from daimon_mcp.extraction.kinds import supported
 from daimon_mcp.mail.addresses import Address
-from daimon_mcp.mail.compose import base_subject
 from daimon_mcp.mail.parse import RULES_VERSION, ParsedMessage, parse
+from daimon_mcp.mail.threading import comparable
 from daimon_mcp.operations.core import Core
 from daimon_mcp.store.messages import Content, NewAttachment, Person
 
@@ -62,7 +62,7 @@ async def understand(core: Core, content: bytes) -> tuple[Content, ParsedMessage
             cc=[person(each) for each in message.cc],
             reply_to=[person(each) for each in message.reply_to],
             subject=message.subject,
-            base_subject=base_subject(message.subject),
+            base_subject=comparable(message.subject),
             preview=message.preview,
             text=message.text,
             reply_text=message.reply_body,

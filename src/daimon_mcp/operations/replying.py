@@ -33,7 +33,7 @@ from daimon_mcp.store.messages import Person, StoredMessage
 
 
 class ReplyToMessage(SendOptions):
-    message_id: Annotated[Id, Field(description="msg_ id of the message to answer")]
+    message_id: Annotated[Id, Field(description="msg_ id")]
     to: Annotated[People | None, Field(description="Instead of the sender")] = None
     reply_all: bool = False
     quote: Annotated[bool, Field(description="Put the original below")] = True

@@ -68,7 +68,7 @@ _EXAMPLES: Mapping[str, str] = {
     "references": '["<abc@example.com>"]',
     "metadata": '{"purpose": "support"}',
     "username": '"support-bot"',
-    "attachments": '[{"filename": "a.txt", "content": "aGk="}]',
+    "attachments": '[{"attachment_id": "att_…"}] or [{"filename": "a.txt", "content": "aGk="}]',
     "headers": '{"X-Ticket": "42"}',
 }
 

@@ -53,7 +53,7 @@ class SendOptions(Composition):
 
     client_id: Annotated[ClientId | None, Field(description="Idempotency key")] = None
     send_at: Annotated[Moment | None, Field(description="ISO 8601 with offset")] = None
-    park: Annotated[bool, Field(description="If refused for the tier, send it after the upgrade")] = False
+    park: Annotated[bool, Field(description="If the tier refuses, send after the upgrade")] = False
     reason: Annotated[Reason | None, Field(description="Why; your operator reads it")] = None
 
 
@@ -70,7 +70,7 @@ class SendEmail(SendOptions):
     ] = None
     labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]] | None, Field(max_length=20)] = None
     dry_run: Annotated[bool, Field(description="Only say what would happen")] = False
-    allow_duplicate: Annotated[bool, Field(description="Send although the same just left")] = False
+    allow_duplicate: Annotated[bool, Field(description="Send it although the same left")] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.refusals import invalid
 from daimon_mcp.store.database import Row
 from daimon_mcp.store.drafts import StoredDraft
-from daimon_mcp.store.messages import Person, StoredMessage
+from daimon_mcp.store.messages import ListedMessage, Person
 from daimon_mcp.store.queue import StoredDelivery
 from daimon_mcp.store.threads import StoredThread
 
@@ -75,7 +75,7 @@ def inbox_view(inbox: Inbox) -> dict[str, Any]:
     }
 
 
-def _system_labels(message: StoredMessage) -> list[str]:
+def _system_labels(message: ListedMessage) -> list[str]:
     labels = [message.mailbox.lower()] if message.mailbox != "Scheduled" else ["scheduled"]
     if not message.seen:
         labels.append("unread")
@@ -86,7 +86,7 @@ def _system_labels(message: StoredMessage) -> list[str]:
     return labels
 
 
-def message_view(message: StoredMessage) -> dict[str, Any]:
+def message_view(message: ListedMessage) -> dict[str, Any]:
     """A message as lists show it: no body."""
     return {
         "id": message.id,

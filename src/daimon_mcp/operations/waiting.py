@@ -31,15 +31,15 @@ _SHOWN_OF_SOURCE = ("id", "thread_id", "from_address", "from_name", "subject", "
 class WaitForMessage(Request):
     inbox: Annotated[Id | None, Field(description="id or address")] = None
     from_: Annotated[
-        str | None, Field(alias="from", max_length=320, description="Part of the sender's address or name")
+        str | None, Field(alias="from", max_length=320, description="Part of address or name")
     ] = None
     subject: Annotated[str | None, Field(max_length=300, description="Part of the subject")] = None
     thread_id: Id | None = None
     kind: Kind | None = None
     want: Annotated[
-        Literal["message", "code", "link"], Field(description="code, link: only that of a sign-up mail, not its text")
+        Literal["message", "code", "link"], Field(description="code, link: that alone")
     ] = "message"
-    after: Annotated[str | None, Field(description="Cursor of an earlier result")] = None
+    after: Annotated[str | None, Field(description="A result's cursor")] = None
     timeout_seconds: Annotated[int, Field(ge=0, le=300)] = 60
     mark_read: bool = True
 
@@ -160,9 +160,12 @@ class Waiting:
                 message = messages.message_of(row)
                 found = await self._fitting(wanted, want, message, message.came_n)
                 if found is not None:
-                    following = [messages.message_of(each).came_n for each in rows[at + 1 :]]
                     # One that was released came late and is shown early: what came between has still to be found.
-                    return replace(found, place=min([message.came_n, *(came - 1 for came in following)]))
+                    following = rows[at + 1 :] or await self._core.database.all(
+                        sql.unread_after, inbox_no=wanted.inbox_no, after=message.seq, limit=_PAGE
+                    )
+                    came = [messages.message_of(each).came_n - 1 for each in following]
+                    return replace(found, place=min([message.came_n, *came]))
             if len(rows) < _PAGE:
                 return None
             seen = messages.message_of(rows[-1]).seq

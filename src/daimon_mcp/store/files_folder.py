@@ -19,7 +19,7 @@ _STEP = _FOLDER | os.O_NOFOLLOW
 # A named pipe without a writer would hold up whoever opens it.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNFINISHED = ".unfinished-"
+_UNFINISHED = ".daimon-unfinished-"
 _MOST_NAMES = 1000
 
 

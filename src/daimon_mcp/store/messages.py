@@ -117,12 +117,11 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message as lists show it."""
+class ListedMessage:
+    """A message as lists show it. A page of them is read often: it has what is shown and nothing else."""
 
     seq: int
     id: str
-    inbox_no: int
     inbox_id: str
     thread_id: str
     mailbox: str
@@ -130,13 +129,10 @@ class StoredMessage:
     status: str
     kind: str
     message_id: str | None
-    in_reply_to: str | None
-    references: tuple[str, ...]
     from_: Person
     to: list[Person]
     cc: list[Person]
     bcc: list[Person]
-    reply_to: list[Person]
     tag: str | None
     subject: str
     preview: str
@@ -145,40 +141,68 @@ class StoredMessage:
     seen: bool
     size: int
     est_tokens: int
-    blob_hash: str
-    draft_id: str | None
-    date: int | None
     received_at: int
     sent_at: int | None
     send_at: int | None
+    hold_reason: str | None
+    linked_by: str | None
+    new_participant: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage(ListedMessage):
+    """A message with what answering, moving and sending it need to know too."""
+
+    inbox_no: int
+    in_reply_to: str | None
+    references: tuple[str, ...]
+    reply_to: list[Person]
+    blob_hash: str
+    draft_id: str | None
+    date: int | None
     deleted_at: int | None
     thread_seq: int
     mailbox_no: int
     uid: int
-    hold_reason: str | None
-    linked_by: str | None
-    new_participant: bool
     flagged: bool
     answered: bool
     came_n: int
 
 
+_LISTED = 28  # columns that a row of either kind begins with
+
+
+def _listed(row: Row) -> tuple[Any, ...]:
+    (
+        seq, id_, inbox_id, thread_id, mailbox, direction, status, kind, message_id, from_address, from_name, to, cc,
+        bcc, tag, subject, preview, labels, has_attachments, seen, size, est_tokens, received_at, sent_at, send_at,
+        hold_reason, linked_by, new_participant,
+    ) = row[:_LISTED]  # fmt: skip
+    return (
+        seq, id_, inbox_id, thread_id, mailbox, direction, status, kind, message_id,
+        {"email": from_address, "name": from_name}, orjson.loads(to), orjson.loads(cc), orjson.loads(bcc), tag, subject,
+        preview, orjson.loads(labels), bool(has_attachments), bool(seen), size, est_tokens, received_at, sent_at,
+        send_at, hold_reason, linked_by, bool(new_participant),
+    )  # fmt: skip
+
+
+def listed_of(row: Row) -> ListedMessage:
+    """A row of a page of messages."""
+    return ListedMessage(*_listed(row))
+
+
 def message_of(row: Row) -> StoredMessage:
     """A row of the message statements as a StoredMessage."""
     (
-        seq, id_, inbox_no, inbox_id, thread_id, mailbox, direction, status, kind, message_id, in_reply_to, references,
-        from_address, from_name, to, cc, bcc, reply_to, tag, subject, preview, labels, has_attachments, seen, size,
-        est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at, deleted_at, thread_seq, mailbox_no, uid,
-        hold_reason, linked_by, new_participant, flagged, answered, came_n,
-    ) = row[:42]  # fmt: skip
-    return StoredMessage(
-        seq, id_, inbox_no, inbox_id, thread_id, mailbox, direction, status, kind, message_id, in_reply_to,
-        tuple(orjson.loads(references)), {"email": from_address, "name": from_name}, orjson.loads(to), orjson.loads(cc),
-        orjson.loads(bcc), orjson.loads(reply_to), tag, subject, preview, orjson.loads(labels), bool(has_attachments),
-        bool(seen), size, est_tokens, blob_hash, draft_id, date, received_at, sent_at, send_at, deleted_at,
-        thread_seq, mailbox_no, uid, hold_reason, linked_by, bool(new_participant), bool(flagged), bool(answered),
-        came_n,
+        inbox_no, in_reply_to, references, reply_to, blob_hash, draft_id, date, deleted_at, thread_seq, mailbox_no, uid,
+        flagged, answered, came_n,
+    ) = row[_LISTED : _LISTED + 14]  # fmt: skip
+    rest = (
+        inbox_no, in_reply_to, tuple(orjson.loads(references)), orjson.loads(reply_to), blob_hash, draft_id, date,
+        deleted_at, thread_seq, mailbox_no, uid, bool(flagged), bool(answered), came_n,
     )  # fmt: skip
+    values: tuple[Any, ...] = (*_listed(row), *rest)
+    return StoredMessage(*values)
 
 
 def _dump(value: object) -> str:

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from daimon_mcp.mail.threading import normal_id
+from daimon_mcp.mail.threading import comparable, normal_id
 from daimon_mcp.store import search
 from daimon_mcp.store.compiled import SCHEMA
 from daimon_mcp.store.database import APPLICATION_ID, sync_folder
@@ -67,6 +67,9 @@ def _reading(connection: sqlite3.Connection) -> None:
                 "UPDATE OR IGNORE refs SET message_id = ? WHERE inbox_no = ? AND message_id = ?",
                 (normal, inbox_no, message_id),
             )
+    for seq, subject in connection.execute("SELECT seq, base_subject FROM threads").fetchall():
+        if (base := comparable(subject)) != subject:
+            connection.execute("UPDATE threads SET base_subject = ? WHERE seq = ?", (base, seq))
     connection.execute("UPDATE attachments SET text_status = 'pending' WHERE text_status IS NULL")
     connection.execute(
         """INSERT INTO changes (inbox_no, n, message_seq, message_id, what, at)

@@ -411,10 +411,11 @@ thread_parent = (
     .order_by(messages.c.seq)
     .limit(1)
 )
-message_subject_of = (
-    select(messages.c.subject)
+messages_of_id = (
+    select(messages.c.subject, messages.c.thread_seq)
     .where(messages.c.inbox_no == b("inbox_no"), messages.c.message_id == b("message_id"))
-    .limit(1)
+    .order_by(messages.c.seq)
+    .limit(20)
 )
 thread_move_related = update(threads).where(threads.c.related_seq == b("from_seq")).values(related_seq=b("to_seq"))
 thread_counts = select(
@@ -503,10 +504,10 @@ attachments_delete = delete(attachments).where(attachments.c.seq == b("seq"))
 label_insert = _insert_once(labels)
 labels_delete = delete(labels).where(labels.c.seq == b("seq"))
 
-_row = select(
+# What lists show; the rest of a message comes after it.
+_listed = (
     messages.c.seq,
     messages.c.id,
-    messages.c.inbox_no,
     inboxes.c.id.label("inbox_id"),
     threads.c.id.label("thread_id"),
     mailboxes.c.name.label("mailbox"),
@@ -514,14 +515,11 @@ _row = select(
     messages.c.status,
     messages.c.kind,
     messages.c.message_id,
-    messages.c.in_reply_to,
-    messages.c.references_json,
     messages.c.from_address,
     messages.c.from_name,
     messages.c.to_json,
     messages.c.cc_json,
     messages.c.bcc_json,
-    messages.c.reply_to_json,
     messages.c.tag,
     messages.c.subject,
     messages.c.preview,
@@ -530,28 +528,41 @@ _row = select(
     messages.c.seen,
     messages.c.size,
     messages.c.est_tokens,
-    messages.c.blob_hash,
-    messages.c.draft_id,
-    messages.c.date,
     messages.c.received_at,
     messages.c.sent_at,
     messages.c.send_at,
+    messages.c.hold_reason,
+    messages.c.linked_by,
+    messages.c.new_participant,
+)
+_rest = (
+    messages.c.inbox_no,
+    messages.c.in_reply_to,
+    messages.c.references_json,
+    messages.c.reply_to_json,
+    messages.c.blob_hash,
+    messages.c.draft_id,
+    messages.c.date,
     messages.c.deleted_at,
     messages.c.thread_seq,
     messages.c.mailbox_no,
     messages.c.uid,
-    messages.c.hold_reason,
-    messages.c.linked_by,
-    messages.c.new_participant,
     messages.c.flagged,
     messages.c.answered,
     messages.c.came_n,
 )
-_joined = (
-    _row.join(inboxes, inboxes.c.no == messages.c.inbox_no)
-    .join(threads, threads.c.seq == messages.c.thread_seq)
-    .join(mailboxes, mailboxes.c.no == messages.c.mailbox_no)
-)
+
+
+def _with_names(row: Any) -> Any:
+    return (
+        row.join(inboxes, inboxes.c.no == messages.c.inbox_no)
+        .join(threads, threads.c.seq == messages.c.thread_seq)
+        .join(mailboxes, mailboxes.c.no == messages.c.mailbox_no)
+    )
+
+
+_joined = _with_names(select(*_listed, *_rest).select_from(messages))
+_shown_rows = _with_names(select(*_listed).select_from(messages))
 message_by_id = _joined.where(messages.c.id == b("id"))
 message_by_seq = _joined.where(messages.c.seq == b("seq"))
 message_by_message_id = _joined.where(
@@ -584,7 +595,7 @@ _matching = and_(
 _between = and_(messages.c.seq < b("before"), messages.c.seq > b("after"))
 # One statement for each way a page is found, so that each goes down the index that has just its messages: the primary
 # key, unread mail, a mailbox, a thread, a label.
-_shown = _joined.where(_matching, _between).limit(b("limit"))
+_shown = _shown_rows.where(_matching, _between).limit(b("limit"))
 _page = _shown.where(_in_inbox, messages.c.aside == 0)
 _unread_page = _shown.where(_unread, messages.c.aside == 0)
 _mailbox_page = _shown.where(messages.c.mailbox_no == b("mailbox_no"))

@@ -146,6 +146,10 @@ def join(tx: Transaction, arrival: Arrival, *, forced: int | None, counted: bool
         target = _known(tx, found[0])
         if forced is None and _begins_anew(tx, arrival, target, nearest):
             related, target = target.seq, None
+            if own is not None and own != related:  # its answers came before it
+                target = _known(tx, own)
+                if target.related_seq is None:
+                    tx.run(sql.thread_relate, thread_seq=own, related=related)
         elif forced is None:
             rest = [seq for seq in (*found[1:], *((own,) if own is not None else ())) if seq != target.seq]
             for seq in dict.fromkeys(rest):
@@ -189,14 +193,17 @@ def join(tx: Transaction, arrival: Arrival, *, forced: int | None, counted: bool
         at=at if counted else 0,
         participants_json=orjson.dumps(_merged(known, arrival.people) if counted else known).decode(),
     )
+    there = seq
     for reference in parents:
-        tx.run(sql.ref_insert, inbox_no=inbox_no, message_id=reference, thread_seq=related or seq)
+        if reference == nearest:  # what is nearer than the mail it left is of the new thread
+            there = related or seq
+        tx.run(sql.ref_insert, inbox_no=inbox_no, message_id=reference, thread_seq=there)
     if own_id:
         tx.run(sql.ref_insert, inbox_no=inbox_no, message_id=own_id, thread_seq=seq)
         if own is not None and own != seq:
             tx.run(sql.ref_point, inbox_no=inbox_no, message_id=own_id, to_seq=seq)
     one_more = int(counted and count_ == 1)
-    split_from = related if target is None else target.related_seq
+    split_from = related if related is not None or target is None else target.related_seq
     related_id = None if split_from is None else _known(tx, split_from).id
     return Joined(seq, thread_id, one_more - one_less, linked_by, stranger, related_id, moved)
 
@@ -209,16 +216,25 @@ def _own(tx: Transaction, arrival: Arrival, own_id: str) -> int | None:
     row = tx.one(sql.ref_find, inbox_no=arrival.inbox_no, message_id=own_id) if own_id else None
     if row is None:
         return None
-    same = tx.one(sql.message_subject_of, inbox_no=arrival.inbox_no, message_id=arrival.message_id)
-    return None if same is not None and not is_copy(arrival.subject, same[0]) else row[0]
+    same = tx.all(sql.messages_of_id, inbox_no=arrival.inbox_no, message_id=arrival.message_id)
+    copies = [thread_seq for subject, thread_seq in same if is_copy(arrival.subject, subject)]
+    return copies[0] if copies else None if same else row[0]
 
 
 def _begins_anew(tx: Transaction, arrival: Arrival, thread: _Known, parent: str) -> bool:
-    """Whether mail from outside answers nothing that was said there, and only began in that thread."""
+    """Whether mail from outside answers nothing that was said there, and only began in that thread.
+
+    Where the parent is not there (yet), the thread's oldest mail speaks for it, unless a program wrote that.
+    """
     if arrival.sender is None:
         return False
     row = tx.one(sql.thread_parent, thread_seq=thread.seq, message_id=parent)
-    subject, text = (thread.subject, "") if row is None else (row[0], row[1])
+    if row is None:
+        oldest = tx.one(sql.thread_oldest, thread_seq=thread.seq)
+        if oldest is None or oldest[0] != "human":
+            return False
+        row = oldest[1:]
+    subject, text = row
     return splits_off(
         kind=arrival.kind, subject=arrival.subject, text=arrival.text, parent_subject=subject, parent_text=text
     )

@@ -25,9 +25,12 @@ class ClosableReader(Reader, Protocol):
 
 
 class AttachmentTexts:
-    """One task: woken by mail that comes, it has every file read that waits. It ends old uploads too."""
+    """One task: woken by mail that comes, it has every file read that waits. It ends old uploads too.
 
-    def __init__(self, *, attachments: Attachments, extraction: ClosableReader, bus: ChangeBus) -> None:
+    Without an `extraction` nothing is read.
+    """
+
+    def __init__(self, *, attachments: Attachments, extraction: ClosableReader | None, bus: ChangeBus) -> None:
         self._attachments = attachments
         self._extraction = extraction
         self._bus = bus
@@ -40,7 +43,7 @@ class AttachmentTexts:
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. At start, what was left by an earlier process is read."""
         unsubscribe = self._bus.subscribe(self._heard)
-        self._attachments.is_reading = True
+        self._attachments.is_reading = self._extraction is not None
         try:
             task_status.started()
             next_sweep = anyio.current_time()
@@ -55,11 +58,12 @@ class AttachmentTexts:
         finally:
             self._attachments.is_reading = False
             unsubscribe()
-            with anyio.CancelScope(shield=True):
-                await self._extraction.aclose()
+            if self._extraction is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._extraction.aclose()
 
     async def _read_all(self) -> None:
-        while await self._attachments.read_next(self._extraction):
+        while self._extraction is not None and await self._attachments.read_next(self._extraction):
             pass
 
     @staticmethod

@@ -237,6 +237,8 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
     theirs = await do("create_inbox", username="theirs", client_id="theirs")
     assert {each["id"] for each in (await do("list_inboxes"))["inboxes"]} == {mine["id"], theirs["id"]}
     assert (await do("get_inbox", inbox=mine["address"]))["id"] == mine["id"]
+    assert (await do("update_inbox", inbox=mine["id"], display_name="Mine"))["display_name"] == "Mine"
+    since = (await do("changes", inbox=theirs["id"]))["cursor"]
 
     sent = await do(
         "send_email", inbox=mine["id"], to=theirs["address"], subject="First", body="One word.", client_id="first"
@@ -249,7 +251,11 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
     assert (await do("search_messages", inbox=theirs["id"], query="first"))["messages"][0]["id"] == message
     answered = await do("reply_to_message", message_id=message, body="Two words.", client_id="second")
     assert answered["status"] == "delivered"
+    assert [each["what"][0] for each in (await do("changes", since=since))["changes"]] == ["new", "new"]
     thread = await do("get_thread", thread_id=sent["thread_id"])
+    assert thread["thread"]["id"] in [each["id"] for each in (await do("list_threads", inbox=mine["id"]))["threads"]]
+    assert (await do("update_thread", thread_id=sent["thread_id"], add_labels=["done"]))["thread"]["labels"] == ["done"]
+    assert "seen" in (await do("update_message", message_id=message, add_labels=["seen"]))["labels"]
     assert [each["subject"] for each in thread["thread"]["messages"]] == ["First", "Re: First"]
     passed_on = await do("forward_message", message_id=message, to=mine["address"], body="See.", client_id="third")
     assert passed_on["status"] == "delivered"
@@ -274,6 +280,11 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
         send_at="2099-01-01T00:00:00Z",
     )  # fmt: skip
     assert (await do("cancel_scheduled", message_id=later["id"]))["status"] == "cancelled"
+
+    assert (await do("add_to_list", list="block", entries=["spam.example"]))["entries"] == ["spam.example"]
+    assert [each["entry"] for each in (await do("get_lists"))["entries"]] == ["spam.example"]
+    assert (await do("remove_from_list", list="block", entries=["spam.example"]))["entries"] == ["spam.example"]
+    assert (await do("delete_message", message_id=message))["permanent"] is False
 
     assert (await do("get_account"))["tier"] == "free"
     assert (await do("get_capabilities"))["next_tier"] == "starter"

@@ -120,7 +120,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("create_inbox", {"username": [SECRET]}, "username", "must be a string"),
     ("send_email", {"to": 7, "subject": "x", "body": "y"}, "to", '"ann@example.com"'),
     ("send_email", {"to": {"mail": SECRET}, "subject": "x", "body": "y"}, "to", '"ann@example.com"'),
-    ("send_email", {"attachments": [{}]}, "attachments.0.filename", "is required"),
+    ("send_email", {"attachments": [{}]}, "attachments.0", "must have"),
     ("send_email", {"attachments": [{"filename": "a", "content": "aGk=", "x": SECRET}]}, "attachments.0.x", "not"),
 ]  # fmt: skip
 

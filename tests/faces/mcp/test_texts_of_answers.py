@@ -26,6 +26,8 @@ ENDS = {
     "create_draft*": DRAFT,
     "update_draft*": DRAFT,
     "wait_for_message.*": {"code", "link"},
+    "search_messages*": {"", ".none", ".further"},
+    "get_attachment.*": {"ok", "pending", "none", "unread", "awaited"},
     "get_account.*": {"free", "paid"},
     "get_capabilities.*": {"free", "paid"},
     "get_approval.*": {"pending", "approved", "rejected", "expired", "closed"},

@@ -13,6 +13,7 @@ import orjson
 from daimon_mcp.operations.requests import Request
 
 BYTES_PER_TOKEN = 4
+USUAL_TOKENS = 8_000  # of an answer to a call that does not say how much it wants
 
 # A cut link or cursor is of no use; a script holds a link.
 _WHOLE = frozenset(
@@ -55,7 +56,7 @@ _LEAST_TOKENS = 25
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = result.get("thread", result)
-    for name in ("messages", "drafts", "inboxes"):
+    for name in ("messages", "threads", "changes", "drafts", "inboxes"):
         if name in found:
             return found[name]
     return []

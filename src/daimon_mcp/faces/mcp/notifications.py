@@ -245,6 +245,8 @@ class Notifier:
             await _run(watcher, send)
         except Refused as refused:
             log.info("a stream of notices ends: %s", refused)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            log.debug("the client of a stream of notices is gone")
         finally:
             watcher.close()
             self._streams[actor.account_no] -= 1

@@ -115,7 +115,7 @@ class Resources:
     def __init__(self, operations: Operations, dialect: Dialect, most: int) -> None:
         self._operations = operations
         self._dialect = dialect
-        self._most = most
+        self._most = min(most, bounds.USUAL_TOKENS * bounds.BYTES_PER_TOKEN)
 
     async def page(self, actor: Actor, cursor: str | None) -> ListResourcesResult:
         """The account and its inboxes, newest first, `PAGE` of them at a time.

@@ -106,6 +106,13 @@ def _message_row(message: View) -> str:
     return _flat(f"{message['id']}{marks}{status} {when} {other} | {message['subject']} | {words}")
 
 
+def _thread_row(thread: View) -> str:
+    counts = f"{thread['message_count']} messages, {thread['unread_count']} unread"
+    labels = f" [{', '.join(thread['labels'])}]" if thread["labels"] else ""
+    people = _people(thread["participants"])
+    return _flat(f"{thread['id']} {thread['updated_at']} {counts}{labels} | {people} | {thread['subject']}")
+
+
 def _inbox_row(inbox: View) -> str:
     counts = f"{inbox['message_count']} messages, {inbox['unread_count']} unread"
     return _flat(f"{inbox['id']} {inbox['address']} {counts} | {inbox['display_name']}")
@@ -119,6 +126,7 @@ def _draft_row(draft: View) -> str:
 
 _ROWS: Mapping[str, Callable[[View], str]] = {
     "messages": _message_row,
+    "threads": _thread_row,
     "inboxes": _inbox_row,
     "drafts": _draft_row,
 }

@@ -61,7 +61,7 @@ from daimon_mcp.faces.mcp.tool import AnyTool, Call
 from daimon_mcp.logs import cid, new_cid
 from daimon_mcp.operations import Operations
 from daimon_mcp.operations.core import Progress
-from daimon_mcp.operations.requests import read
+from daimon_mcp.operations.requests import Request, read
 from daimon_mcp.texts import render_bullets
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class MailServer(MCPServer[Any]):
                 reads=spec.reads,
                 guide=self._operations.guide,
                 dialect=self._dialect,
-                most=self._most,
+                most=self._bound(call.request),
             )
             if spec.shows_link and context is not None and outcome.link is not None:
                 shown = await show_link(context, envelope["result"])
@@ -273,6 +273,11 @@ class MailServer(MCPServer[Any]):
         finally:
             cid.reset(token)
 
+    def _bound(self, request: Request) -> int:
+        """Bytes an answer may have: what the operator allows, and less where the call does not ask for much."""
+        usual = min(self._most, bounds.USUAL_TOKENS * bounds.BYTES_PER_TOKEN)
+        return self._most if request.model_fields_set & _ASKS_FOR_MORE else usual
+
     async def _refusal(self, refused: Refused, actor: Actor | None, arguments: Mapping[str, Any]) -> CallToolResult:
         guide, reason = self._operations.guide, arguments.get("reason")
         try:
@@ -348,6 +353,7 @@ def _bearer(request: Any) -> str | None:
     return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
 
+_ASKS_FOR_MORE = {"max_tokens", "limit", "include"}
 _CALLS = re.compile(r"\{call:(\w+)\}")
 
 

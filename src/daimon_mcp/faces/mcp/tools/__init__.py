@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from daimon_mcp.faces.mcp.tool import AnyTool
-from daimon_mcp.faces.mcp.tools import accounts, attachments, drafts, inboxes, lists, messages, sending, threads, upgrades
+from daimon_mcp.faces.mcp.tools import (
+    accounts,
+    attachments,
+    drafts,
+    inboxes,
+    lists,
+    messages,
+    sending,
+    threads,
+    upgrades,
+)
 
 ALL: tuple[AnyTool, ...] = (
     *inboxes.TOOLS,

@@ -7,7 +7,7 @@ from daimon_mcp.faces.mcp.tool import AnyTool, ToolSpec
 from daimon_mcp.operations.drafts import CreateDraft, DeleteDraft, GetDraft, ListDrafts, SendDraft, UpdateDraft
 
 _DRAFT = output_schema(
-    id="s", inbox_id="s", kind="s", status="s", to="os", subject="s?", body_text="s?", send_at="s?", message_id="s",
+    id="s", status="s", to="os", subject="s?", body_text="s?", send_at="s?", message_id="s",
 )  # fmt: skip
 
 TOOLS: tuple[AnyTool, ...] = (
@@ -15,8 +15,8 @@ TOOLS: tuple[AnyTool, ...] = (
         name="create_draft",
         title="Create draft",
         description=(
-            "Keep mail without sending it, on every tier. With send_at it leaves then; with reply_to_message or "
-            "forward_of it is prepared as an answer or forward."
+            "Keep mail without sending it, on every tier. With send_at it leaves then; reply_to_message or "
+            "forward_of prepare an answer or forward."
         ),
         request=CreateDraft,
         output=_DRAFT,

@@ -26,7 +26,7 @@ TOOLS: tuple[AnyTool, ...] = (
     ToolSpec(
         name="get_message",
         title="Read message",
-        description=f"Read one message as text, with its delivery status if you sent it; marks it read. {_DATA}",
+        description=f"Read one message as text; marks it read. {_DATA}",
         request=GetMessage,
         output=output_schema(
             id="s", thread_id="s", from_address="s", subject="s", body_text="s?", reply_body="s", codes="os",
@@ -40,8 +40,8 @@ TOOLS: tuple[AnyTool, ...] = (
         name="wait_for_message",
         title="Wait for message",
         description=(
-            "Wait until matching mail arrives, instead of polling; unread mail that is already there counts. "
-            f"With want, get only the code or the link of a sign-up mail. {_DATA}"
+            "Wait until matching mail arrives; unread mail already there counts. "
+            f"With want, get just the code or link of a sign-up mail. {_DATA}"
         ),
         request=WaitForMessage,
         output=output_schema(message="o?", code="o?", link="o?", timed_out="b", cursor="s"),
@@ -81,7 +81,7 @@ TOOLS: tuple[AnyTool, ...] = (
         name="changes",
         title="What changed",
         description=(
-            "All that is new or altered in an inbox since a cursor: mail, read state, labels, moves, delivery, deletion. "
+            "All that is new or altered in an inbox since a cursor: mail, labels, moves, delivery, deletion. "
             f"{_DATA}"
         ),
         request=ListChanges,

@@ -9,7 +9,7 @@ from daimon_mcp.operations.upgrades import CreateUpgradeLink, GetApproval, Notif
 TOOLS: tuple[AnyTool, ...] = (
     ToolSpec(
         name="create_upgrade_link",
-        title="Create upgrade link",
+        title="Upgrade link",
         description=(
             "Make a link by which your operator can approve a higher tier. You cannot approve it yourself. "
             'Example: {"reason": "to answer the customers"}.'
