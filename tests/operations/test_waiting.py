@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from tests.support.post import OTHER, ROBO, arrive, clock_at
 
 from daimon_mcp.operations.requests import read
 from daimon_mcp.operations.waiting import WaitForMessage
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store.compiled import Statement
+from daimon_mcp.store.database import Row
 
 
 @pytest.fixture
@@ -227,3 +232,182 @@ async def test_a_cursor_of_another_inbox_is_refused(agent: Agent) -> None:
     cursor = (await agent.do("list_messages", inbox=OTHER))["cursor"]
     answer = await agent.call("wait_for_message", inbox=ROBO, after=cursor)
     assert (answer.error, answer.envelope["code"]) == ("INBOX_NOT_FOUND", "CURSOR_OF_ANOTHER_INBOX")
+
+
+# --- kinds, codes and links ----------------------------------------------------------------------------------------------
+
+SIGN_UP = """Welcome aboard, dear newcomer!
+
+Your verification code is 482913. Wizards never share it.
+
+Confirm your address here: https://login.shop.example/verify?token=Zm9vYmFy
+Unsubscribe: https://shop.example/unsubscribe
+"""
+SHOP: dict[str, Any] = {"sender": "Shop <no-reply@shop.example>", "subject": "Your sign-in", "body": SIGN_UP}
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{4,}", text.lower()))
+
+
+async def test_a_wait_for_a_kind_passes_over_the_others(daimon: Daimon, agent: Agent) -> None:
+    await arrive(daimon, ROBO, subject="Human")
+    await arrive(daimon, ROBO, subject="Away", headers={"Auto-Submitted": "auto-replied"})
+    await arrive(daimon, ROBO, subject="News", headers={"List-Unsubscribe": "<https://x.example/u>"})
+    for kind, subject in (("auto_reply", "Away"), ("newsletter", "News"), ("human", "Human")):
+        assert (await wait(agent, kind=kind, timeout_seconds=0))["message"]["subject"] == subject
+    assert (await wait(agent, kind="bounce", timeout_seconds=0))["timed_out"]
+    assert (await agent.call("wait_for_message", inbox=ROBO, kind="spam")).error == "INVALID_REQUEST"
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    ("want", "found"), [("code", ("value", "482913")), ("link", ("url", "https://login.shop.example/verify?token=Zm9vYmFy"))]
+)
+async def test_only_the_code_or_the_link_is_answered_never_the_text(
+    daimon: Daimon, agent: Agent, want: str, found: tuple[str, str], later: bool
+) -> None:
+    before = listeners(daimon)
+    answers: list[Any] = []
+
+    async def waiter() -> None:
+        answers.append(await agent.call("wait_for_message", inbox=ROBO, want=want, timeout_seconds=20))
+
+    async with anyio.create_task_group() as tasks:
+        if later:
+            tasks.start_soon(waiter)
+            await heard(daimon, before + 1)
+        await arrive(daimon, ROBO, subject="Hello", body="Lunch at noon? Call 555-0199 or so.")
+        [letter] = await arrive(daimon, ROBO, **SHOP)
+        if not later:
+            tasks.start_soon(waiter)
+    [answer] = answers
+    result = answer.result
+    assert result[want][found[0]] == found[1]
+    assert set(result) == {want, "source", "timed_out", "cursor"}
+    assert result["source"] == {
+        "id": letter, "thread_id": result["source"]["thread_id"], "from_address": "no-reply@shop.example",
+        "from_name": "Shop", "subject": "Your sign-in", "received_at": "2026-11-10T12:00:00Z",
+    }  # fmt: skip
+    # Nothing of the text, in no part of what the agent is handed: not even what surrounds the code.
+    everything = json.dumps(answer.envelope) + answer.text
+    assert not words("welcome aboard dear newcomer wizards share unsubscribe lunch noon") & words(everything)
+    # The one that was passed over is still there for whoever looks.
+    assert (await wait(agent, timeout_seconds=0))["message"]["subject"] == "Hello"
+    assert (await wait(agent, timeout_seconds=0))["timed_out"]
+
+
+@pytest.mark.parametrize("want", ["code", "link"])
+async def test_mail_without_one_is_waited_past_and_a_cursor_passes_nothing(
+    daimon: Daimon, agent: Agent, want: str
+) -> None:
+    cursor = (await agent.do("list_messages", inbox=ROBO))["cursor"]
+    plain = [(await arrive(daimon, ROBO, subject=f"{n}", body="Nothing here."))[0] for n in range(3)]
+    nothing = await wait(agent, want=want, after=cursor, timeout_seconds=0)
+    assert (nothing[want], nothing["timed_out"], "message" in nothing) == (None, True, False)
+    assert set(plain) == {each["id"] for each in (await agent.do("list_messages", inbox=ROBO, unread=True))["messages"]}
+    await arrive(daimon, ROBO, **SHOP)
+    await arrive(daimon, ROBO, **{**SHOP, "body": SIGN_UP.replace("482913", "771204").replace("Zm9v", "Zm8v")})
+    first = await wait(agent, want=want, after=nothing["cursor"], mark_read=False)
+    second = await wait(agent, want=want, after=first["cursor"], mark_read=False)
+    assert first[want] != second[want]
+    assert (await wait(agent, want=want, after=second["cursor"], timeout_seconds=0))["timed_out"]
+
+
+# --- threads that split and join -----------------------------------------------------------------------------------------
+
+
+async def test_an_answer_under_another_subject_wakes_who_waits_for_an_answer(daimon: Daimon, agent: Agent) -> None:
+    sent = await agent.do("send_email", inbox=ROBO, to=OTHER, subject="Quarterly budget", body="Please look at it.")
+    before = listeners(daimon)
+    found: list[dict[str, Any]] = []
+
+    async def waiter() -> None:
+        found.append((await wait(agent, after=sent["cursor"], thread_id=sent["thread_id"]))["message"])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(waiter)
+        await heard(daimon, before + 1)
+        [letter] = await arrive(
+            daimon, ROBO, subject="Where do we eat", headers={"In-Reply-To": sent["message_id"]}, body="Hungry."
+        )
+    assert found[0]["id"] == letter
+    assert found[0]["thread_id"] != sent["thread_id"]
+    again = await wait(agent, after=sent["cursor"], thread_id=sent["thread_id"], mark_read=False)
+    assert again["message"]["id"] == letter
+
+
+async def test_a_wait_follows_its_thread_into_another(daimon: Daimon, agent: Agent) -> None:
+    """The answer shows that two threads are one, and the one that was waited on is now part of the other."""
+    for n in range(3):
+        headers = {"References": "<long@x>"} if n else {}
+        await arrive(daimon, ROBO, subject="Project", message_id="<long@x>" if not n else "", headers=headers)
+    sent = await agent.do("send_email", inbox=ROBO, to=OTHER, subject="Project", body="x")
+    before = listeners(daimon)
+    found: list[dict[str, Any]] = []
+
+    async def waiter() -> None:
+        found.append((await wait(agent, after=sent["cursor"], thread_id=sent["thread_id"]))["message"])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(waiter)
+        await heard(daimon, before + 3)
+        headers = {"References": f"<long@x> {sent['message_id']}"}
+        [letter] = await arrive(daimon, ROBO, subject="Re: Project", headers=headers)
+    assert [each["id"] for each in found] == [letter] * 3
+    assert found[0]["thread_id"] != sent["thread_id"]
+    later = await wait(agent, after=sent["cursor"], thread_id=sent["thread_id"], timeout_seconds=0)
+    assert later["message"]["id"] == letter
+
+
+# --- many who wait -------------------------------------------------------------------------------------------------------
+
+
+async def test_of_two_thousand_who_wait_only_the_one_it_is_for_looks(
+    daimon: Daimon, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cursor = (await agent.do("list_messages", inbox=ROBO))["cursor"]
+    actor = await daimon.actor()
+    before = listeners(daimon)
+    database = daimon.operations.core.database
+    all_rows = database.all
+    reads = looked = 0
+    settled = anyio.Event()
+
+    async def counting(statement: Statement, *, slow: bool = False, **values: Any) -> list[Row]:
+        nonlocal reads, looked
+        reads += 1
+        rows = await all_rows(statement, slow=slow, **values)
+        if statement is sql.arrived_after:
+            looked += 1
+            if looked == 2000:  # they have all looked, and found nothing
+                settled.set()
+        return rows
+
+    monkeypatch.setattr(database, "all", counting)
+    found: dict[int, str] = {}
+    one_found = anyio.Event()
+
+    async def waiter(n: int) -> None:
+        asked = {"inbox": ROBO, "after": cursor, "subject": f"<{n}>", "timeout_seconds": 300, "mark_read": False}
+        outcome = await daimon.operations.waiting.wait_for_message(actor, read(WaitForMessage, asked))
+        found[n] = outcome.result["message"]["subject"]
+        one_found.set()
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(2000):
+            tasks.start_soon(waiter, n)
+        with anyio.fail_after(60):
+            await settled.wait()
+        assert listeners(daimon) == before + 2000
+        for n in (1000, 7, 1999):
+            at_rest, one_found = reads, anyio.Event()
+            await arrive(daimon, ROBO, subject=f"for <{n}>")
+            with anyio.fail_after(10):
+                await one_found.wait()
+            assert looked <= 2000 + len(found)
+            assert reads - at_rest < 30, f"{reads - at_rest} reads to wake one"
+        assert found == {n: f"for <{n}>" for n in (1000, 7, 1999)}
+        tasks.cancel_scope.cancel()
+    assert listeners(daimon) == before

@@ -52,9 +52,7 @@ class Answer:
         self.is_error = bool(result.is_error)
         content: Any = result.structured_content
         self.envelope: dict[str, Any] = content
-        first = result.content[0]
-        assert isinstance(first, TextContent)
-        self.text = first.text
+        self.text = "\n".join(part.text for part in result.content if isinstance(part, TextContent))
 
     @property
     def result(self) -> dict[str, Any]:

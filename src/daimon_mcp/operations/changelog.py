@@ -10,7 +10,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
-from daimon_mcp.operations.places import place_number, read_place
+from daimon_mcp.operations.places import inbox_for, place_number, read_place
 from daimon_mcp.operations.requests import Id, Request
 from daimon_mcp.operations.views import cursor, message_view
 from daimon_mcp.store import changes, messages
@@ -43,7 +43,7 @@ class Changelog:
             inbox = await access.inbox(core, actor, request.inbox)
             inbox_no, place = inbox.no, await changes.latest(core.database, inbox.no)
         else:
-            named = await access.inbox(core, actor, request.inbox) if request.inbox else None
+            named = await inbox_for(core, actor, request.inbox, request.since, "since") if request.inbox else None
             inbox_no, place = await read_place(core, actor, named, request.since, "since")
         rows = await changes.after(core.database, inbox_no, place, request.limit + 1)
         page, more = rows[: request.limit], len(rows) > request.limit

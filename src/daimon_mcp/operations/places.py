@@ -6,6 +6,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.views import read_cursor
 from daimon_mcp.store import changes, inboxes
@@ -22,6 +23,17 @@ def place_number(inbox_no: int, n: int) -> int:
 async def latest_place(core: Core, inbox_no: int) -> int:
     """Where the log ends now, as the number that a cursor holds."""
     return place_number(inbox_no, await changes.latest(core.database, inbox_no))
+
+
+async def inbox_for(core: Core, actor: Actor, reference: str | None, text: str | None, field: str) -> Inbox:
+    """The inbox that a request with a cursor names. Raises as `access.inbox`; where that inbox is gone, the cursor's
+    own refusal says so."""
+    try:
+        return await access.inbox(core, actor, reference)
+    except Refused as refused:
+        if text is not None and refused.code is RefusalCode.INBOX_NOT_FOUND:
+            await read_place(core, actor, None, text, field)
+        raise
 
 
 async def read_place(core: Core, actor: Actor, inbox: Inbox | None, text: str, field: str) -> tuple[int, int]:

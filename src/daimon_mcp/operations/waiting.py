@@ -16,7 +16,7 @@ from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome, Progress
 from daimon_mcp.operations.messages import Kind, Messages
-from daimon_mcp.operations.places import place_number, read_place
+from daimon_mcp.operations.places import inbox_for, place_number, read_place
 from daimon_mcp.operations.requests import Id, Request
 from daimon_mcp.operations.views import cursor, message_view
 from daimon_mcp.store import changes, messages, threads
@@ -97,7 +97,7 @@ class Waiting:
         """
         actor.require("message_read")
         core = self._core
-        inbox = await access.inbox(core, actor, request.inbox)
+        inbox = await inbox_for(core, actor, request.inbox, request.after, "after")
         thread = await access.thread(core, actor, request.thread_id, inbox) if request.thread_id else None
         after = (await read_place(core, actor, inbox, request.after, "after"))[1] if request.after else None
         wanted = _Wanted(

@@ -43,9 +43,11 @@ def split(text: str) -> tuple[str, list[str]]:
 
 
 def text_of(result: CallToolResult) -> str:
-    (content,) = result.content
-    assert isinstance(content, TextContent)
-    return content.text
+    blocks = [part.text for part in result.content if isinstance(part, TextContent)]
+    assert len(blocks) == len(result.content) <= 2
+    # What strangers wrote is a block of its own.
+    assert OPENING.search(blocks[0]) is None
+    return "\n".join(blocks)
 
 
 # -- any words at all ------------------------------------------------------------------------------------------------
@@ -88,7 +90,7 @@ def check(text: str, marks: int) -> list[str]:
     outside, inside = split(text)
     assert CANARY not in outside
     assert outside.startswith("Summary.\n")
-    assert outside.endswith("\nNext: Do.")
+    assert "\nNext: Do." in outside
     assert len(inside) == marks
     return inside
 

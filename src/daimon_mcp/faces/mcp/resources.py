@@ -186,9 +186,8 @@ class Resources:
         """The text of one operation as its tool says it, and the bytes of its envelope."""
         guide = self._operations.guide
         outcome, envelope = await fitted(run, request, reads=True, guide=guide, dialect=self._dialect, most=most)
-        said = results.success(guide.summary(outcome, self._dialect), envelope).content[0]
-        assert isinstance(said, TextContent)
-        return said.text, bounds.size(envelope)
+        said = results.success(guide.summary(outcome, self._dialect), envelope).content
+        return "\n".join(part.text for part in said if isinstance(part, TextContent)), bounds.size(envelope)
 
 
 def _inbox(inbox: dict[str, Any]) -> Resource:

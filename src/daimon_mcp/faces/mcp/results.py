@@ -1,7 +1,7 @@
 """Envelopes as tool results: a short text a model can act on, and the whole envelope as structured content.
 
-What strangers wrote stands in the text between marks with a random boundary, which a stranger cannot know and so cannot
-close; every line outside the marks is ours. Each message has marks of its own: no body can pass for the next message.
+What strangers wrote is a block of its own, between marks with a random boundary, which a stranger cannot know and so
+cannot close; every line outside the marks is ours. Each message has marks of its own: no body can pass for the next.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 from mcp_types import CallToolResult, TextContent
+
+from daimon_mcp.faces.mcp.neutral import neutral, neutral_result
 
 View = Mapping[str, Any]
 
@@ -43,10 +45,18 @@ def refusal(envelope: View) -> CallToolResult:
 _REFUSED_FACTS = ("current_usage", "parked")
 
 
+class _Fenced(str):
+    """Text between marks: a block of its own, apart from what the server says."""
+
+    __slots__ = ()
+
+
 def _result(parts: Sequence[str], envelope: View, *, is_error: bool) -> CallToolResult:
+    ours = "\n".join(part for part in parts if part and not isinstance(part, _Fenced))
+    theirs = "\n".join(part for part in parts if part and isinstance(part, _Fenced))
     return CallToolResult(
-        content=[TextContent(type="text", text="\n".join(part for part in parts if part))],
-        structured_content=dict(envelope),
+        content=[TextContent(type="text", text=text) for text in (ours, theirs) if text],
+        structured_content=neutral_result(envelope),
         is_error=is_error,
     )
 
@@ -273,12 +283,12 @@ def _flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def _fence(texts: Sequence[str]) -> str:
-    """Each text between marks; the same random marks for all, and in none of them."""
+def _fence(texts: Sequence[str]) -> _Fenced:
+    """Each text between marks, without tokens of a role; the same random marks for all, and in none of them."""
     mark = _mark()
     while any(mark in text for text in texts):
         mark = _mark()
-    return "\n".join(f"<{mark}>\n{text}\n</{mark}>" for text in texts)
+    return _Fenced("\n".join(f"<{mark}>\n{neutral(text)}\n</{mark}>" for text in texts))
 
 
 def _mark() -> str:
