@@ -15,6 +15,7 @@ async def test_who_waited_when_the_owner_was_killed_gets_the_mail(make_folder: M
     found: dict[int, str] = {}
     async with folder.agent() as agent, folder.agent() as sender:
         inbox = (await agent.until_done("create_inbox", username="reader", client_id="reader"))["id"]
+        await folder.unlimited()
         cursor = (await agent.do("list_messages", inbox=inbox))["cursor"]
 
         async def waiter(n: int) -> None:

@@ -101,6 +101,8 @@ def _problem(model: type[BaseModel], error: Mapping[str, Any]) -> FieldProblem:
         case "string_too_long":
             return FieldProblem(field, f"must be at most {context.get('max_length')} characters", example)
         case "too_long":
+            if context.get("field_type") == "Value":  # a text that is checked before its length is
+                return FieldProblem(field, f"must be at most {context.get('max_length')} characters", example)
             return FieldProblem(field, f"must have at most {context.get('max_length')} items", example)
         case "greater_than_equal" | "greater_than":
             bound = context.get("ge", context.get("gt"))

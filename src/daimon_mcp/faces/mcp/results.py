@@ -87,6 +87,9 @@ def _body(result: View, *, reading: bool) -> list[str]:
         return _message(result)
     if "body_text" in result:
         return _draft(result, reading=reading)
+    if "from_address" in result:
+        facts = {name: result.get(name) for name in ("id", "thread_id", "labels", "read")}
+        return [_json(facts), _fence([_message_row(result)])]
     people = _fence([f"To: {_people(result['recipients'])}"]) if result.get("recipients") else ""
     return [_json(result, without=("recipients", "refused_recipients")), people]
 
