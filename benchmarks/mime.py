@@ -59,7 +59,9 @@ class Read:
 def ours(content: bytes) -> Read:
     message = parse(content)
     files = [attachment.filename for attachment in message.attachments]
-    return Read(message.subject, message.plain or message.text, message.html or "", files, message.subject + message.text)
+    return Read(
+        message.subject, message.plain or message.text, message.html or "", files, message.subject + message.text
+    )
 
 
 def modern(content: bytes) -> Read:

@@ -20,7 +20,12 @@ async def test_who_waited_when_the_owner_was_killed_gets_the_mail(make_folder: M
 
         async def waiter(n: int) -> None:
             result = await agent.until_done(
-                "wait_for_message", inbox=inbox, after=cursor, subject=f"letter {n}", timeout_seconds=60, mark_read=False
+                "wait_for_message",
+                inbox=inbox,
+                after=cursor,
+                subject=f"letter {n}",
+                timeout_seconds=60,
+                mark_read=False,
             )
             found[n] = result["message"]["subject"]
 
@@ -31,7 +36,12 @@ async def test_who_waited_when_the_owner_was_killed_gets_the_mail(make_folder: M
             await folder.kill_owner()
             for n in range(8):
                 await sender.until_done(
-                    "send_email", inbox=inbox, to="reader@agents.localhost", subject=f"letter {n}", body="x", client_id=f"{n}"
+                    "send_email",
+                    inbox=inbox,
+                    to="reader@agents.localhost",
+                    subject=f"letter {n}",
+                    body="x",
+                    client_id=f"{n}",
                 )
                 if n == 3:
                     await folder.kill_owner()

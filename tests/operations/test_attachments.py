@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,13 @@ async def test_no_text_is_waited_for_where_none_can_come(daimon: Daimon, agent: 
 # -- who sees what ----------------------------------------------------------------------------------------------------
 
 
+BY_HANDLE: dict[str, Callable[[str], dict[str, Any]]] = {
+    "get_attachment": lambda handle: {"attachment_id": handle},
+    "send_email": lambda handle: {"to": OTHER, "subject": "s", "body": "b", "attachments": [handle]},
+    "create_draft": lambda handle: {"subject": "s", "attachments": [{"attachment_id": handle}]},
+}
+
+
 async def test_a_foreign_handle_answers_like_one_that_nobody_has(daimon: Daimon, agent: Agent) -> None:
     [of_mail] = await handles(daimon, agent, ("a.txt", "text/plain", b"A"))
     uploaded = await put(daimon, agent, "b.txt", b"B")
@@ -186,11 +193,7 @@ async def test_a_foreign_handle_answers_like_one_that_nobody_has(daimon: Daimon,
     actors = [await stranger(daimon), await inbox_key(daimon, agent, "third")]
     for actor in actors:
         await daimon.upgrade(actor=actor)
-        for tool, words in (
-            ("get_attachment", lambda handle: {"attachment_id": handle}),
-            ("send_email", lambda handle: {"to": OTHER, "subject": "s", "body": "b", "attachments": [handle]}),
-            ("create_draft", lambda handle: {"subject": "s", "attachments": [{"attachment_id": handle}]}),
-        ):
+        for tool, words in BY_HANDLE.items():
             unknown = await refused(daimon, actor, tool, **words(nobodys))
             assert unknown["error"] == "ATTACHMENT_NOT_FOUND"
             for handle in (of_mail, uploaded):

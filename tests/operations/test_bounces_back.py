@@ -56,7 +56,9 @@ def report(original: str, *groups: tuple[str, str, str], said: str = "") -> byte
 
 async def sent(daimon: Daimon, agent: Agent, *recipients: str, **fields: Any) -> dict[str, Any]:
     """A mail that the relay has taken."""
-    done = await agent.do("send_email", **{"inbox": ROBO, "subject": "Note", "body": "x", **fields}, to=list(recipients))
+    done = await agent.do(
+        "send_email", **{"inbox": ROBO, "subject": "Note", "body": "x", **fields}, to=list(recipients)
+    )
     await becomes(daimon, agent, done["id"], "sent", "delivered")
     return done
 

@@ -69,7 +69,7 @@ async def test_everything_that_can_happen_is_told_once_and_in_order(daimon: Daim
     news = await follower(agent)
     [letter] = await arrive(daimon, ROBO, message_id="<l@x>")
     assert await news.told() == [(letter, ["new"])]
-    for arguments, what in (
+    steps: list[tuple[dict[str, Any], str]] = [
         ({"read": True}, "read"),
         ({"read": False}, "unread"),
         ({"add_labels": ["a"]}, "labels"),
@@ -77,7 +77,8 @@ async def test_everything_that_can_happen_is_told_once_and_in_order(daimon: Daim
         ({"move_to": "spam"}, "moved"),
         ({"move_to": "trash"}, "trashed"),
         ({"move_to": "inbox"}, "restored"),
-    ):
+    ]
+    for arguments, what in steps:
         await agent.do("update_message", message_id=letter, **arguments)
         assert await news.told() == [(letter, [what])], arguments
     await agent.do("get_message", message_id=letter)
@@ -255,7 +256,7 @@ async def test_a_place_holds_across_a_restart(tmp_path: Path) -> None:
         assert told[1][0] == late
 
 
-# --- places that are none --------------------------------------------------------------------------------------------------
+# --- places that are none ---------------------------------------------------------------------------------------------
 
 
 async def test_a_cursor_of_an_inbox_that_is_gone_says_so(daimon: Daimon, agent: Agent) -> None:

@@ -87,7 +87,7 @@ async def hidden(agent: Agent, message_id: str, *, word: str) -> None:
     assert waited["timed_out"]
 
 
-# --- read ---------------------------------------------------------------------------------------------------------------
+# --- read -------------------------------------------------------------------------------------------------------------
 
 
 async def test_read_and_unread_move_every_counter(daimon: Daimon, agent: Agent) -> None:
@@ -120,7 +120,7 @@ async def test_a_repeat_alters_nothing(daimon: Daimon, agent: Agent, change: dic
     assert (await agent.do("changes", since=cursor))["changes"] == []
 
 
-# --- labels -------------------------------------------------------------------------------------------------------------
+# --- labels -----------------------------------------------------------------------------------------------------------
 
 
 async def test_labels_are_added_removed_and_replaced(daimon: Daimon, agent: Agent) -> None:
@@ -188,13 +188,15 @@ async def test_the_servers_own_labels_mean_what_they_say(daimon: Daimon, agent: 
         ({}, "read"),
         ({"labels": ["a"], "add_labels": ["b"]}, "labels"),
         ({"labels": ["a"], "remove_labels": ["b"]}, "labels"),
-        ({"add_labels": ["inbox"]}, "labels.0"),
-        ({"add_labels": ["blocked"]}, "labels.0"),
-        ({"remove_labels": ["inbox"]}, "labels.0"),
-        ({"remove_labels": ["sent"]}, "labels.0"),
+        ({"add_labels": ["inbox"]}, "add_labels.0"),
+        ({"add_labels": ["blocked"]}, "add_labels.0"),
+        ({"remove_labels": ["inbox"]}, "remove_labels.0"),
+        ({"remove_labels": ["sent"]}, "remove_labels.0"),
         ({"labels": ["unread"]}, "labels.0"),
-        ({"add_labels": [" "]}, "labels.0"),
-        ({"add_labels": ["a\nb"]}, "labels.0"),
+        ({"labels": ["a", "sent"]}, "labels.1"),
+        ({"add_labels": ["unread", "a", "sent"]}, "add_labels.2"),
+        ({"add_labels": [" "]}, "add_labels.0"),
+        ({"add_labels": ["a\nb"]}, "add_labels.0"),
         ({"add_labels": ["x" * 65]}, "add_labels.0"),
         ({"add_labels": [f"l{n}" for n in range(21)]}, "add_labels"),
         ({"read": True, "add_labels": ["unread"]}, "add_labels"),
@@ -229,7 +231,7 @@ async def test_a_message_has_fifty_labels_at_most_and_too_many_change_nothing(da
     assert len(swapped["labels"]) == 52
 
 
-# --- places -------------------------------------------------------------------------------------------------------------
+# --- places -----------------------------------------------------------------------------------------------------------
 
 
 async def test_to_trash_and_back(daimon: Daimon, agent: Agent) -> None:
@@ -396,7 +398,7 @@ async def test_many_at_once_about_one_message_leave_one_truth(daimon: Daimon, ag
         assert {"l0", "l1", "l2"} <= set(labels)
 
 
-# --- whole threads -------------------------------------------------------------------------------------------------------
+# --- whole threads ----------------------------------------------------------------------------------------------------
 
 
 async def conversation(daimon: Daimon, agent: Agent, count: int) -> tuple[str, list[str]]:
@@ -461,7 +463,7 @@ async def test_one_message_too_full_of_labels_leaves_the_whole_thread_as_it_was(
     assert (await agent.do("changes", since=cursor))["changes"] == []
 
 
-# --- who may ------------------------------------------------------------------------------------------------------------
+# --- who may ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_foreign_id_answers_like_an_unknown_one(daimon: Daimon, agent: Agent) -> None:

@@ -223,7 +223,7 @@ async def test_threads_once_split_are_not_joined_by_who_speaks_of_both(daimon: D
     await arrived.check([*CHANGED, late])
 
 
-# --- by subject alone ----------------------------------------------------------------------------------------------------
+# --- by subject alone -------------------------------------------------------------------------------------------------
 
 
 def question(sender: str = "zed", subject: str = "Invoice 77") -> Mail:
@@ -235,7 +235,9 @@ def bare(subject: str, *, group: str = "answer", sender: str = "zed", **fields: 
 
 
 @pytest.mark.parametrize("subject", ["Re: Invoice 77", "RE: RE:  Invoice 77", "AW: invoice 77", "Re[2]: Invoice 77"])
-async def test_an_answer_that_refers_to_nothing_joins_by_its_subject(daimon: Daimon, agent: Agent, subject: str) -> None:
+async def test_an_answer_that_refers_to_nothing_joins_by_its_subject(
+    daimon: Daimon, agent: Agent, subject: str
+) -> None:
     arrived = Arrived(daimon, agent, ROBO)
     mails = [question(), bare(subject, group="invoice")]
     await arrived.take(mails[:1])
@@ -301,7 +303,7 @@ async def test_without_its_parent_a_changed_subject_is_compared_with_what_is_the
     await arrived.check(mails)
 
 
-# --- pages ---------------------------------------------------------------------------------------------------------------
+# --- pages ------------------------------------------------------------------------------------------------------------
 
 
 async def test_pages_of_threads_hold_while_mail_comes(daimon: Daimon, agent: Agent) -> None:
@@ -323,12 +325,14 @@ async def test_pages_of_threads_hold_while_mail_comes(daimon: Daimon, agent: Age
         cursor = {"cursor": page["next_cursor"]}
         daimon.later(1)
         await arrive(daimon, ROBO, subject=f"Fresh {fresh}")
-        await arrive(daimon, ROBO, subject="Re: any", headers={"In-Reply-To": f"<m{fresh}@x>", "Auto-Submitted": "auto-replied"})
+        await arrive(
+            daimon, ROBO, subject="Re: any", headers={"In-Reply-To": f"<m{fresh}@x>", "Auto-Submitted": "auto-replied"}
+        )
         moved.add(before[len(before) - 1 - fresh])
         fresh += 1
     assert len(seen) == len(set(seen))
     assert [each for each in seen if each not in moved] == [each for each in before if each not in moved]
-    front = (await agent.do("list_threads", inbox=ROBO, limit=100))
+    front = await agent.do("list_threads", inbox=ROBO, limit=100)
     assert front["total"] == 25 + fresh
     assert {each["id"] for each in front["threads"][: 2 * fresh]} > moved
 

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 LINK_LIFETIME = 15 * MINUTE
 UPLOAD_LIFETIME = 7 * DAY  # longer than a client_id is remembered: a repeated send finds its files again
 MOST_UPLOADS = 200  # of one account at a time
-MOST_TRIES = 2
+MOST_TRIES = 3
 WAIT_SECONDS = 5.0
 
 _TOKEN = re.compile(r"(att_[0-9a-z]{26})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")

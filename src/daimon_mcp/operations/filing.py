@@ -13,7 +13,7 @@ from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.dispatch import tell_received
-from daimon_mcp.operations.outgoing import clean_labels
+from daimon_mcp.operations.outgoing import clean_label, clean_labels
 from daimon_mcp.operations.requests import Id, Request, refuse
 from daimon_mcp.operations.views import message_view, thread_view
 from daimon_mcp.store import compiled as sql
@@ -70,16 +70,16 @@ class _Wish:
         self.seen = request.read
         self.move: str | None = request.move_to
         self.leaves: set[str] = set()
-        self.add = clean_labels(self._meant(request.add_labels, "add_labels"))
-        self.drop = set(clean_labels(self._meant(request.remove_labels, "remove_labels")))
+        self.add = self._others(request.add_labels, "add_labels")
+        self.drop = self._others(request.remove_labels, "remove_labels")
         self.labels = None if request.labels is None else clean_labels(request.labels)
         if self.leaves and self.move not in (None, "inbox"):
             raise refuse([FieldProblem("remove_labels", "names another place than the rest of the request")])
 
-    def _meant(self, given: Sequence[str] | None, field: str) -> list[str]:
+    def _others(self, given: Sequence[str] | None, field: str) -> list[str]:
         """Take what the server's own labels mean; the other labels."""
-        own: list[str] = []
-        for label in given or ():
+        others: list[str] = []
+        for index, label in enumerate(given or ()):
             name = label.strip().lower()
             if name == "unread":
                 self._see(field == "remove_labels", field)
@@ -90,8 +90,8 @@ class _Wish:
             elif name in _LEFT and field == "remove_labels":
                 self.leaves.add(_LEFT[name])
             else:
-                own.append(label)
-        return own
+                others.append(clean_label(label, f"{field}.{index}"))
+        return others
 
     def _see(self, seen: bool, field: str) -> None:
         if self.seen not in (None, seen):

@@ -57,9 +57,7 @@ _MOST_REFERENCES = 20
 
 class ListMessages(Request):
     inbox: Annotated[Id | None, Field(description="id or address")] = None
-    label: Annotated[
-        str | None, Field(max_length=64, description="inbox, sent, spam, trash or your own")
-    ] = None
+    label: Annotated[str | None, Field(max_length=64, description="inbox, sent, spam, trash or your own")] = None
     thread_id: Id | None = None
     unread: bool | None = None
     direction: Literal["inbound", "outbound"] | None = None

@@ -128,15 +128,17 @@ def has_controls(text: str) -> bool:
 
 def clean_labels(given: Sequence[str] | None) -> list[str]:
     """Labels in lower case, each once. Raises INVALID_REQUEST for one that is empty or that the server gives itself."""
-    found: dict[str, None] = {}
-    for index, label in enumerate(given or ()):
-        clean = label.strip().lower()
-        if not clean or has_controls(clean):
-            raise refuse([FieldProblem(f"labels.{index}", "must be one line and not empty", '"invoice"')])
-        if clean in _SYSTEM_LABELS:
-            raise refuse([FieldProblem(f"labels.{index}", "is a label of the server itself", '"invoice"')])
-        found[clean] = None
-    return list(found)
+    return list(dict.fromkeys(clean_label(label, f"labels.{index}") for index, label in enumerate(given or ())))
+
+
+def clean_label(given: str, field: str) -> str:
+    """One label, as `clean_labels`; `field` is where it was given."""
+    clean = given.strip().lower()
+    if not clean or has_controls(clean):
+        raise refuse([FieldProblem(field, "must be one line and not empty", '"invoice"')])
+    if clean in _SYSTEM_LABELS:
+        raise refuse([FieldProblem(field, "is a label of the server itself", '"invoice"')])
+    return clean
 
 
 def dumped(content: dict[str, Any]) -> str:

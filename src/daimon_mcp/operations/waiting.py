@@ -30,15 +30,11 @@ _SHOWN_OF_SOURCE = ("id", "thread_id", "from_address", "from_name", "subject", "
 
 class WaitForMessage(Request):
     inbox: Annotated[Id | None, Field(description="id or address")] = None
-    from_: Annotated[
-        str | None, Field(alias="from", max_length=320, description="Part of address or name")
-    ] = None
+    from_: Annotated[str | None, Field(alias="from", max_length=320, description="Part of address or name")] = None
     subject: Annotated[str | None, Field(max_length=300, description="Part of the subject")] = None
     thread_id: Id | None = None
     kind: Kind | None = None
-    want: Annotated[
-        Literal["message", "code", "link"], Field(description="code, link: that alone")
-    ] = "message"
+    want: Annotated[Literal["message", "code", "link"], Field(description="code, link: that alone")] = "message"
     after: Annotated[str | None, Field(description="A result's cursor")] = None
     timeout_seconds: Annotated[int, Field(ge=0, le=300)] = 60
     mark_read: bool = True

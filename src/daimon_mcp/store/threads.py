@@ -150,7 +150,7 @@ def join(tx: Transaction, arrival: Arrival, *, forced: int | None, counted: bool
                 target = _known(tx, own)
                 if target.related_seq is None:
                     tx.run(sql.thread_relate, thread_seq=own, related=related)
-        elif forced is None:
+        elif forced is None and counted:  # what is held joins, and alters nothing
             rest = [seq for seq in (*found[1:], *((own,) if own is not None else ())) if seq != target.seq]
             for seq in dict.fromkeys(rest):
                 other = _known(tx, seq)

@@ -293,8 +293,8 @@ async def test_an_upload_cut_off_halfway_may_be_tried_again(
     daimon: Daimon, agent: Agent, client: httpx2.AsyncClient
 ) -> None:
     made = await agent.do("upload_attachment", filename="a.bin")
-    path = urlsplit(made["upload_url"]).path
-    port = urlsplit(made["upload_url"]).port
+    url = urlsplit(str(made["upload_url"]))
+    path, port = url.path, url.port
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50000\r\n\r\n".encode() + b"x" * 20_000)
     await writer.drain()
@@ -326,7 +326,7 @@ async def test_too_many_at_once_are_asked_to_come_again(
     for _ in range(AT_ONCE):
         made = await agent.do("upload_attachment", filename="a.bin")
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        path = urlsplit(made["upload_url"]).path
+        path = urlsplit(str(made["upload_url"])).path
         head = f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
         writer.write(head.encode())
         await writer.drain()
