@@ -7,7 +7,6 @@ bytes (`email` with its default policy: subject, text, HTML, files) without keep
 
 from __future__ import annotations
 
-import base64
 import email
 import email.policy
 import statistics
@@ -57,7 +56,7 @@ def _stdlib(content: bytes) -> int:
         if part.get_content_maintype() == "text":
             found += len(part.get_content())
         elif not part.is_multipart():
-            found += len(base64.b64encode(part.get_payload(decode=True) or b""))
+            found += len(bytes(part))
     return found
 
 

@@ -279,10 +279,11 @@ async def _reading(
         "Confirm your e-mail address", "Please use a mail program that shows HTML.\n", None, _SIGN_UP,
     )  # fmt: skip
     got = await waiting
-    check((got.get("code") or {}).get("value") == "482913", "the code is the one in the mail")
+    code: dict[str, Any] = got["code"] or {}
+    check(code.get("value") == "482913", "the code is the one in the mail")
     check("Welcome" not in str(got), "no word of the mail's text comes with it")
     screen.show("world", f"a mail of {len(_SIGN_UP):,} characters of HTML, with hidden text and a tracker")
-    screen.show("agent", f"wait_for_message with want=code -> {got['code']['value']}")
+    screen.show("agent", f"wait_for_message with want=code -> {code['value']}")
 
     screen.step("A long answer that quotes everything is read as its new words")
     rich = _QUOTING.replace("{history}", _history(40))

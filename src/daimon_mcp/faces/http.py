@@ -16,7 +16,9 @@ from starlette.routing import Route
 
 from daimon_mcp import __version__
 from daimon_mcp.faces.bearer import Bearer, KnownHosts
+from daimon_mcp.faces.mcp.dialect import ToolDialect
 from daimon_mcp.faces.mcp.server import MailServer
+from daimon_mcp.faces.mcp.tools import NAMES
 from daimon_mcp.faces.web.files import routes as file_links
 from daimon_mcp.faces.web.upgrade import routes as operator_pages
 from daimon_mcp.operations import Operations
@@ -45,7 +47,7 @@ def build_http_app(
         routes=[
             Route("/healthz", healthz),
             *operator_pages(operations),
-            *file_links(operations),
+            *file_links(operations, ToolDialect(NAMES)),
             *streamable.routes,
             *sse.routes,
         ],

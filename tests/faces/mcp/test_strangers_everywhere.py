@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from mcp_types import CallToolResult, TextContent
@@ -125,9 +125,10 @@ def tokens_in(value: Any, name: str = "") -> list[str]:
     if isinstance(value, str):
         return [name] if RAW.search(value) else []
     if isinstance(value, dict):
-        return [found for key, each in value.items() for found in tokens_in(each, str(key))]
+        fields = cast("dict[str, Any]", value)
+        return [found for key, each in fields.items() for found in tokens_in(each, key)]
     if isinstance(value, list):
-        return [found for each in value for found in tokens_in(each, name)]
+        return [found for each in cast("list[Any]", value) for found in tokens_in(each, name)]
     return []
 
 

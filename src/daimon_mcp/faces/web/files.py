@@ -25,9 +25,8 @@ from starlette.types import Receive, Scope, Send
 
 from daimon_mcp import logs
 from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
-from daimon_mcp.faces.mcp.dialect import ToolDialect
-from daimon_mcp.faces.mcp.tools import NAMES
 from daimon_mcp.operations import Operations
+from daimon_mcp.operations.guidance import Dialect
 from daimon_mcp.operations.handles import OCTETS
 
 log = logging.getLogger(__name__)
@@ -62,21 +61,21 @@ _ACTIVE = re.compile(r"text/(?:html|xml|javascript)|.*(?:\+xml|/xml|/xhtml.*|jav
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 
 
-def routes(operations: Operations) -> list[Route]:
-    """The two routes; the token is in the path, and stands in no log."""
+def routes(operations: Operations, dialect: Dialect) -> list[Route]:
+    """The two routes; the token is in the path, and stands in no log. Refusals speak the `dialect` of the links' users."""
     return [
-        Route("/files/{token}", _Downloads(operations), methods=["GET"]),
-        Route("/uploads/{token}", _Uploads(operations), methods=["PUT", "POST"]),
+        Route("/files/{token}", _Downloads(operations, dialect), methods=["GET"]),
+        Route("/uploads/{token}", _Uploads(operations, dialect), methods=["PUT", "POST"]),
     ]
 
 
 class _Door:
     """Answers a request, whatever happens."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, dialect: Dialect) -> None:
         self._operations = operations
         self._attachments = operations.attachments
-        self._dialect = ToolDialect(NAMES)
+        self._dialect = dialect
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
