@@ -62,7 +62,7 @@ _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 
 
 def routes(operations: Operations, dialect: Dialect) -> list[Route]:
-    """The two routes; the token is in the path, and stands in no log. Refusals speak the `dialect` of the links' users."""
+    """The two routes; the token is in the path, and stands in no log. Refusals speak `dialect`."""
     return [
         Route("/files/{token}", _Downloads(operations, dialect), methods=["GET"]),
         Route("/uploads/{token}", _Uploads(operations, dialect), methods=["PUT", "POST"]),
@@ -167,8 +167,8 @@ def shown_type(content_type: str) -> str:
 
 
 class _Uploads(_Door):
-    def __init__(self, operations: Operations) -> None:
-        super().__init__(operations)
+    def __init__(self, operations: Operations, dialect: Dialect) -> None:
+        super().__init__(operations, dialect)
         self._busy: set[int] = set()
         self._keeping = anyio.Semaphore(1)  # one file at a time is whole in memory
 
