@@ -58,6 +58,7 @@ FACTS: dict[str, Fact] = {
     "tier": "free",
     "scheduled": "yes",
     "unsent": "yes",
+    "url": "http://127.0.0.1:8370/files/t0ken",
     "used": 100,
     "warnings": 1,
 }
