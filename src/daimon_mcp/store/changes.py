@@ -43,8 +43,13 @@ class LoggedChange:
 def record(tx: Transaction, *, inbox_no: int, seq: int, message_id: str, what: str, at: int) -> int:
     """Write an entry in the transaction of the change itself; its place in the inbox's log."""
     n: int = tx.scalar(sql.inbox_next_change, inbox_no=inbox_no)
-    tx.run(sql.change_insert, inbox_no=inbox_no, n=n, message_seq=seq, message_id=message_id, what=what, at=at)
+    write(tx, inbox_no=inbox_no, n=n, seq=seq, message_id=message_id, what=what, at=at)
     return n
+
+
+def write(tx: Transaction, *, inbox_no: int, n: int, seq: int, message_id: str, what: str, at: int) -> None:
+    """Write an entry at a place that was taken in the same transaction."""
+    tx.run(sql.change_insert, inbox_no=inbox_no, n=n, message_seq=seq, message_id=message_id, what=what, at=at)
 
 
 def change_of(row: Row) -> LoggedChange:

@@ -114,9 +114,9 @@ inboxes_created_since = Statement(
     'SELECT inboxes.created_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.created_at > :since ORDER BY inboxes.created_at',
     'SELECT inboxes.created_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.created_at > :since::BIGINT ORDER BY inboxes.created_at',
 )
-inbox_next_n = Statement(
-    'UPDATE inboxes SET next_n=(inboxes.next_n + 1) WHERE inboxes.no = :inbox_no RETURNING next_n - 1 AS anon_1',
-    'UPDATE inboxes SET next_n=(inboxes.next_n + 1) WHERE inboxes.no = :inbox_no::BIGINT RETURNING inboxes.next_n - 1 AS anon_1',
+inbox_take = Statement(
+    'UPDATE inboxes SET next_n=(inboxes.next_n + 1), change_seq=(inboxes.change_seq + 1), message_count=(inboxes.message_count + :messages), unread_count=(inboxes.unread_count + :unread), thread_count=(inboxes.thread_count + :threads), storage_bytes=(inboxes.storage_bytes + :bytes), last_received_at=coalesce(:received_at, inboxes.last_received_at) WHERE inboxes.no = :inbox_no RETURNING next_n - 1 AS anon_1, change_seq',
+    'UPDATE inboxes SET next_n=(inboxes.next_n + 1), change_seq=(inboxes.change_seq + 1), message_count=(inboxes.message_count + :messages::BIGINT), unread_count=(inboxes.unread_count + :unread::BIGINT), thread_count=(inboxes.thread_count + :threads::BIGINT), storage_bytes=(inboxes.storage_bytes + :bytes::BIGINT), last_received_at=coalesce(:received_at, inboxes.last_received_at) WHERE inboxes.no = :inbox_no::BIGINT RETURNING inboxes.next_n - 1 AS anon_1, inboxes.change_seq',
 )
 inbox_latest_change = Statement(
     'SELECT inboxes.change_seq FROM inboxes WHERE inboxes.no = :inbox_no',

@@ -214,8 +214,6 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
     content = new.content
     unseen = 0 if new.seen else 1
     aside = new.mailbox in ASIDE
-    n: int = tx.scalar(sql.inbox_next_n, inbox_no=new.inbox_no)
-    seq = first_seq(new.inbox_no) | n
     mailbox_row = tx.one(sql.mailbox_take_uid, inbox_no=new.inbox_no, name=new.mailbox, unseen=unseen)
     assert mailbox_row is not None
     mailbox_no, uid, modseq = mailbox_row
@@ -233,14 +231,24 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
             text=content.text,
             sender=content.from_["email"] if new.direction == "inbound" else None,
             people=[content.from_, *content.to, *content.cc],
-            own_address=inboxes.one_in(tx, new.inbox_no).address,
             at=new.received_at,
         ),
         forced=new.thread_seq,
         counted=not aside,
         unread=unseen,
     )
-    came_n = changes.record(tx, inbox_no=new.inbox_no, seq=seq, message_id=new.id, what=What.NEW, at=new.received_at)
+    taken = tx.one(
+        sql.inbox_take,
+        inbox_no=new.inbox_no,
+        messages=0 if aside else 1,
+        unread=0 if aside else unseen,
+        threads=joined.threads,
+        bytes=0 if aside else content.blob.size,
+        received_at=new.received_at if new.direction == "inbound" and not aside else None,
+    )
+    assert taken is not None
+    seq, came_n = first_seq(new.inbox_no) | taken[0], taken[1]
+    changes.write(tx, inbox_no=new.inbox_no, n=came_n, seq=seq, message_id=new.id, what=What.NEW, at=new.received_at)
     tx.run(
         sql.message_insert,
         seq=seq,
@@ -290,26 +298,6 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
     if new.labels:
         threads.refresh_labels(tx, joined.seq)
     search.add(tx, seq, _searchable(content, new.bcc))
-    if not aside:
-        tx.run(
-            sql.inbox_count,
-            inbox_no=new.inbox_no,
-            messages=1,
-            unread=unseen,
-            threads=joined.threads,
-            bytes=content.blob.size,
-            received_at=new.received_at if new.direction == "inbound" else None,
-        )
-    elif joined.threads:
-        tx.run(
-            sql.inbox_count,
-            inbox_no=new.inbox_no,
-            messages=0,
-            unread=0,
-            threads=joined.threads,
-            bytes=0,
-            received_at=None,
-        )
     for moved_seq, moved_id in joined.moved:
         changes.record(
             tx, inbox_no=new.inbox_no, seq=moved_seq, message_id=moved_id, what=What.THREAD, at=new.received_at

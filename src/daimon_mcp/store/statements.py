@@ -218,11 +218,20 @@ inboxes_created_since = (
     .where(inboxes.c.account_no == b("account_no"), inboxes.c.created_at > b("since"))
     .order_by(inboxes.c.created_at)
 )
-inbox_next_n = (
+# A new message takes its number and its place in the log of changes, and is counted, in one statement.
+inbox_take = (
     update(inboxes)
     .where(inboxes.c.no == b("inbox_no"))
-    .values(next_n=inboxes.c.next_n + 1)
-    .returning(inboxes.c.next_n - 1)
+    .values(
+        next_n=inboxes.c.next_n + 1,
+        change_seq=inboxes.c.change_seq + 1,
+        message_count=inboxes.c.message_count + b("messages"),
+        unread_count=inboxes.c.unread_count + b("unread"),
+        thread_count=inboxes.c.thread_count + b("threads"),
+        storage_bytes=inboxes.c.storage_bytes + b("bytes"),
+        last_received_at=func.coalesce(b("received_at"), inboxes.c.last_received_at),
+    )
+    .returning(inboxes.c.next_n - 1, inboxes.c.change_seq)
 )
 inbox_latest_change = select(inboxes.c.change_seq).where(inboxes.c.no == b("inbox_no"))
 inbox_next_change = (

@@ -17,6 +17,7 @@ from daimon_mcp.domain.changes import ThreadMerged
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.mail.threading import SUBJECT_WINDOW, is_copy, may_join_by_subject, normal_id, parents_of, splits_off
 from daimon_mcp.store import compiled as sql
+from daimon_mcp.store import inboxes
 from daimon_mcp.store.database import Database, Row, Transaction
 
 MOST_PARTICIPANTS = 100
@@ -117,7 +118,6 @@ class Arrival:
     text: str
     sender: str | None
     people: Sequence[dict[str, str]]
-    own_address: str
     at: int
 
 
@@ -267,7 +267,7 @@ def _by_subject(tx: Transaction, arrival: Arrival) -> _Known | None:
             thread_subject=subject,
             thread_people=_emails(orjson.loads(participants)),
             thread_last_at=last_at,
-            own=(arrival.own_address,),
+            own=(inboxes.one_in(tx, arrival.inbox_no).address,),
         ):
             return _known(tx, seq)
     return None
