@@ -108,6 +108,18 @@ def test_slots_are_filled_in_one_pass() -> None:
     )
 
 
+def test_a_number_has_the_word_that_fits_it() -> None:
+    template = "{shown|message matches|messages match}"
+    for shown, said in ((0, "0 messages match"), (1, "1 message matches"), (21, "21 messages match")):
+        assert render(template, {"shown": shown}, call) == said
+    assert slots(parse("x", f"# message\n{template}\n")) == {"shown"}
+    with pytest.raises(MissingSlot, match="shown"):
+        render(template, {}, call)
+    for wrong in ("{shown|message}", "{shown||messages}", "{shown|a|b|c}", "{call:a|b|c}"):
+        with pytest.raises(BadText, match="is no slot"):
+            parse("x", f"# message\n{wrong}\n")
+
+
 def test_braces_written_twice_are_braces() -> None:
     assert render("{{{{name}}}} {{{tier}}}", {"tier": "pro"}, call) == "{{name}} {pro}"
     assert slots(parse("x", "# message\n{{{{name}}}} {{{tier}}}\n")) == {"tier"}

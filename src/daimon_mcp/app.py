@@ -198,7 +198,7 @@ class App:
             if strict:
                 raise _port_taken("HTTP", http.port, error, "[http] port (DAIMON_HTTP__PORT)") from error
             self.operations.core.notes.append(
-                f"HTTP port {http.port} cannot be used ({error.strerror}); another one is"
+                f"HTTP port {http.port} cannot be used ({_plain(error)}); another one is"
             )
             bound = bind(http.host, 0)
         host, port = bound.getsockname()[:2]
@@ -258,9 +258,9 @@ class App:
             if strict:
                 option = "[smtp] inbound_port (DAIMON_SMTP__INBOUND_PORT)"
                 raise _port_taken("inbound SMTP", smtp.inbound_port, error, option) from error
-            self.operations.core.notes.append(
-                f"SMTP port {smtp.inbound_port} cannot be used ({error.strerror}); no mail comes in by SMTP"
-            )
+            why = f"SMTP port {smtp.inbound_port} cannot be used ({_plain(error)})"
+            self.operations.core.notes.append(f"{why}; no mail comes in by SMTP")
+            self.operations.core.not_listening = why
             task_status.started()
 
     async def run_workers(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -318,14 +318,19 @@ class App:
                 await self.run_inbound(task_status=task_status, strict=strict)
 
             await tasks.start(inbound)
+        else:
+            self.operations.core.not_listening = "[smtp] inbound is false"
         for note in self.operations.core.notes:
             log.warning("%s", note)
 
 
 def _port_taken(what: str, port: int, error: OSError, option: str) -> OSError:
+    return OSError(f"{what} port {port}: {_plain(error)}; choose another with {option}")
+
+
+def _plain(error: OSError) -> str:
     # asyncio puts words of its own into strerror; the number's are plain.
-    why = os.strerror(error.errno) if error.errno else str(error)
-    return OSError(f"{what} port {port}: {why}; choose another with {option}")
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 class _NotesAddress(anyio.abc.TaskStatus[tuple[str, int]]):

@@ -351,7 +351,12 @@ class Mcp(Section):
     exclude_tools: Names = _option((), "Tools never offered.", example=("delete_inbox",))
     read_only: bool = _option(False, "Offer only what changes nothing.", example=False)
     max_result_tokens: Whole = _option(
-        20_000, "Longest answer of a tool; longer ones say how to get the rest.", unit="tokens", ge=500, example=20_000
+        20_000,
+        "Longest answer of a tool; longer ones say how to get the rest. A call that asks for no length of its own "
+        "(max_tokens, limit) is answered with at most 8,000, or this where it is less.",
+        unit="tokens",
+        ge=500,
+        example=20_000,
     )
 
 

@@ -1,7 +1,7 @@
 """The words that agents and operators read: files in `prompts/`, their fields, and how facts get into them.
 
 A file has `# field` headings; under each stands prose, or a list of `- ` bullets. Slots are `{fact}` and
-`{call:operation}`; a bullet that starts with `{?fact}` is left out without that fact; `{{` and `}}` are plain braces.
+`{call:operation}`, and `{count|message|messages}` for a number with the word that fits it; a bullet that starts with `{?fact}` is left out without that fact; `{{` and `}}` are plain braces.
 `prompts/README.md` says it for writers.
 """
 
@@ -22,6 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _SLOT = re.compile(r"(\?|call:)?([a-z][a-z0-9_]*)")
 _CONDITIONS = re.compile(r"(?:\{\?[a-z][a-z0-9_]*\})+ *")
+_COUNTED = re.compile(r"([a-z][a-z0-9_]*)\|([^|{}]+)\|([^|{}]+)")
 _OWN_LINE = re.compile(r"(?:[-*>|] |\d+\. |#{2,} |    )")
 
 
@@ -101,6 +102,8 @@ def _check_slots(where: str, template: str, *, conditions: bool) -> None:
     for match in _BRACES.finditer(template, start.end() if start else 0):
         if match[0] in {"{{", "}}"}:
             continue
+        if _COUNTED.fullmatch(match[1] or ""):
+            continue
         slot = _SLOT.fullmatch(match[1] or "")
         if slot is None:
             raise BadText(f"{where}: {match[0]!r} is no slot; write braces that are meant as such twice")
@@ -109,10 +112,13 @@ def _check_slots(where: str, template: str, *, conditions: bool) -> None:
 
 
 def slots(text: Text) -> set[str]:
-    """Every slot of a text as it is written: `tier`, `call:send_email`, and `reason` also for `{?reason}`."""
+    """Every slot of a text as it is written: `tier`, `call:send_email`, and `reason` also for `{?reason}`.
+
+    `{count|message|messages}` is `count`.
+    """
     parts = [part for value in text.fields.values() for part in ((value,) if isinstance(value, str) else value)]
     inside = [match[1] for part in parts for match in _BRACES.finditer(part) if match[1]]
-    return {name.removeprefix("?") for name in inside}
+    return {name.removeprefix("?").partition("|")[0] for name in inside}
 
 
 def render(template: str, facts: Mapping[str, Fact], call: Callable[[str], str]) -> str:
@@ -133,10 +139,12 @@ def render(template: str, facts: Mapping[str, Fact], call: Callable[[str], str])
             return match[0][0]
         if slot.startswith("call:"):
             return call(slot.removeprefix("call:"))
-        value = facts.get(slot)
+        counted = _COUNTED.fullmatch(slot)
+        name = counted[1] if counted else slot
+        value = facts.get(name)
         if value is None:
-            raise MissingSlot(slot)
-        return str(value)
+            raise MissingSlot(name)
+        return f"{value} {counted[2] if str(value) == '1' else counted[3]}" if counted else str(value)
 
     return _BRACES.sub(fill, template)
 

@@ -73,7 +73,7 @@ def parse_time(text: str) -> int:
         try:
             example = datetime.fromisoformat(stripped).strftime("%Y-%m-%dT%H:%M:%SZ")
         except ValueError:
-            example = "2026-11-21T09:00:00Z"
+            raise BadTime("is not an ISO 8601 time; write it like 2026-11-21T09:00:00Z") from None
         raise BadTime(f"has no UTC offset; write it like {example} or {example[:-1]}+02:00")
     try:
         moment = datetime.fromisoformat(stripped.upper()).astimezone(UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.refusals import RefusalCode, Refused
@@ -59,12 +59,14 @@ class Accounts:
             "inbox_count": row[0] if row else 0,
             "send_limits": {"daily": limits.sends_per_day, "monthly": limits.sends_per_month},
             **usage_facts(limits, used, now),
-            "smtp_enabled": limits.smtp,
+            "smtp_enabled": False,  # no submission listener runs, whatever the tier allows
             "relay_configured": core.policy.relay_configured,
+            "receives_from_other_servers": core.not_listening is None,
             "domains": sorted(core.policy.domains),
             "created_at": iso(account.created_at),
         }
-        return Outcome(key=f"get_account.{_kind(limits)}", result=result, facts={"tier": str(account.tier)})
+        facts = {"tier": str(account.tier), "not_listening": core.not_listening}
+        return Outcome(key=f"get_account.{_kind(limits)}", result=result, facts=facts)
 
     async def get_capabilities(self, actor: Actor) -> Outcome:
         """What this account can and cannot do now, and what would change that."""
@@ -72,20 +74,31 @@ class Accounts:
         core = self._core
         account = await rows.account_by_no(core.database, actor.account_no)
         limits = core.policy.limits[account.tier]
-        can = ["receive_messages", "create_inboxes", "use_drafts", "use_reply_extraction", "use_link_extraction"]
+        can = ["receive_messages", "use_drafts", "use_reply_extraction", "use_link_extraction"]
         cannot: list[dict[str, Any]] = []
 
-        def sort(action: str, allowed: bool, reason: str, unlock: str | None) -> None:
-            if allowed:
+        def sort(action: str, *obstacles: str | None) -> None:
+            """Among what can be done, or with the first obstacle. Those that no upgrade removes are given first, so
+            that an upgrade is offered only where it is enough.
+            """
+            reason = next(filter(None, obstacles), None)
+            if reason is None:
                 can.append(action)
             else:
-                cannot.append({"action": action, "reason": reason, **({"unlock": unlock} if unlock else {})})
+                unlock = {"unlock": "create_upgrade_link"} if reason == RefusalCode.SEND_REQUIRES_PAID else {}
+                cannot.append({"action": action, "reason": str(reason), **unlock})
 
-        paid = limits.may_send
-        sort("send_messages", paid, "SEND_REQUIRES_PAID", "create_upgrade_link")
-        sort("schedule_messages", paid, "SEND_REQUIRES_PAID", "create_upgrade_link")
-        sort("use_smtp", limits.smtp, "SMTP_REQUIRES_PAID", "create_upgrade_link")
-        sort("send_to_other_servers", core.policy.relay_configured, "RELAY_NOT_CONFIGURED", None)
+        suspended = RefusalCode.ACCOUNT_SUSPENDED if account.status is AccountStatus.SUSPENDED else None
+        narrow = None if actor.inbox_no is None and actor.holds("inbox_create") else RefusalCode.FORBIDDEN
+        silent = suspended or (None if actor.holds("message_send") else RefusalCode.FORBIDDEN)
+        unpaid = None if limits.may_send else RefusalCode.SEND_REQUIRES_PAID
+        unconnected = None if core.policy.relay_configured else RefusalCode.RELAY_NOT_CONFIGURED
+        sort("create_inboxes", suspended, narrow)
+        sort("send_messages", silent, unpaid)
+        sort("schedule_messages", silent, unpaid)
+        sort("send_to_other_servers", silent, unconnected, unpaid)
+        sort("receive_from_other_servers", "NOT_LISTENING" if core.not_listening else None)
+        sort("use_smtp", "NO_SUBMISSION_LISTENER")  # there is none to log in to, on any tier
         higher = next_tier(account.tier)
         result = {
             "tier": str(account.tier),
@@ -93,7 +106,8 @@ class Accounts:
             "cannot": cannot,
             "next_tier": str(higher) if higher != account.tier else None,
         }
-        return Outcome(key=f"get_capabilities.{_kind(limits)}", result=result, facts={"tier": str(account.tier)})
+        facts = {"tier": str(account.tier), "not_listening": core.not_listening}
+        return Outcome(key=f"get_capabilities.{_kind(limits)}", result=result, facts=facts)
 
     async def get_smtp_credentials(self, actor: Actor, *, host: str | None, port: int | None) -> Outcome:
         """The account's SMTP submission credentials. `host` is None where no submission listener runs.

@@ -12,7 +12,7 @@ from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.places import inbox_for, place_number, read_place
 from daimon_mcp.operations.requests import Id, Request
-from daimon_mcp.operations.views import cursor, message_view
+from daimon_mcp.operations.views import Of, cursor, message_view
 from daimon_mcp.store import changes, messages
 from daimon_mcp.store import compiled as sql
 
@@ -65,7 +65,8 @@ class Changelog:
         result = {
             "changes": told,
             "has_more": more,
-            "cursor": cursor(place_number(inbox_no, page[-1].n if page else place)),
+            "cursor": cursor(Of.PLACE, place_number(inbox_no, page[-1].n if page else place)),
         }
         facts = {"shown": len(told), "more": "yes" if more else None}
-        return Outcome(key="changes" + ("" if told else ".none"), result=result, facts=facts)
+        ending = "" if told else ".start" if request.since is None else ".none"
+        return Outcome(key="changes" + ending, result=result, facts=facts)

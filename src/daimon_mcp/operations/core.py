@@ -59,6 +59,8 @@ class Core:
     policy: Policy
     public_url: str = "http://127.0.0.1:8370"
     has_http: bool = False
+    # Why no mail of other servers comes in, in a few words of ours for agents; None where it does.
+    not_listening: str | None = None
     # What the operator should know of this run: a port that was taken, for example.
     notes: list[str] = field(default_factory=list[str])
     started_at: int = 0

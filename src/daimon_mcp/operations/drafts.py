@@ -33,8 +33,8 @@ from daimon_mcp.operations.outgoing import (
 from daimon_mcp.operations.releasing import Releasing, withdraw
 from daimon_mcp.operations.replying import Derived, Replying, above, derived_content, with_quote
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
-from daimon_mcp.operations.sending import Sending, Stored, Submission, facts_of, message_result
-from daimon_mcp.operations.views import cursor, draft_view, read_cursor
+from daimon_mcp.operations.sending import Sending, Stored, Submission, check_send_at, facts_of, message_result
+from daimon_mcp.operations.views import Of, cursor, draft_view, read_cursor
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import drafts as rows
 from daimon_mcp.store import inboxes, messages
@@ -162,6 +162,7 @@ class Drafts:
         content |= changes
         await self._relate(actor, inbox, content, changes)
         now = core.clock.now()
+        check_send_at(request.send_at, now)
         public_id = new_id("dft", now)
         ready = await self._ready(actor, inbox, kind, source, content) if request.send_at is not None else None
 
@@ -265,7 +266,7 @@ class Drafts:
         found = await self._core.database.all(
             sql.drafts_page,
             inbox_no=inbox.no,
-            before=read_cursor(request.cursor) if request.cursor else messages.LAST_SEQ,
+            before=read_cursor(request.cursor, Of.DRAFTS) if request.cursor else messages.LAST_SEQ,
             limit=request.limit + 1,
         )
         page = [rows.draft_of(row) for row in found[: request.limit]]
@@ -276,7 +277,7 @@ class Drafts:
             text = view.pop("body_text") or ""
             view.pop("body_html")
             views.append({**view, "preview": " ".join(text.split())[:200]})
-        result = {"drafts": views, "has_more": more, "next_cursor": cursor(page[-1].no) if more else None}
+        result = {"drafts": views, "has_more": more, "next_cursor": cursor(Of.DRAFTS, page[-1].no) if more else None}
         return Outcome(key="list_drafts" + ("" if page else ".none"), result=result, facts={"shown": len(page)})
 
     async def get_draft(self, actor: Actor, request: GetDraft) -> Outcome:
@@ -321,6 +322,8 @@ class Drafts:
         leaves = send_at is not None or (draft.state == "pending_upgrade" and not timed)
         if leaves:
             actor.require("message_send")
+        if timed:  # a time that was set before may have passed meanwhile
+            check_send_at(send_at, core.clock.now())
         ready = await self._ready(actor, inbox, draft.kind, draft.source_seq, content) if leaves else None
         now = core.clock.now()
 

@@ -20,7 +20,7 @@ from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.operations.outgoing import has_controls
 from daimon_mcp.operations.releasing import withdraw
 from daimon_mcp.operations.requests import ClientId, Id, Request, check_notes
-from daimon_mcp.operations.views import cursor, inbox_view, read_cursor
+from daimon_mcp.operations.views import Of, cursor, inbox_view, read_cursor
 from daimon_mcp.store import accounts as account_rows
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import events
@@ -152,14 +152,13 @@ class Inboxes:
 
         inbox, inbox_key, account_key, tier = await core.database.write(run)
         result = {**inbox_view(inbox), "tier": tier}
+        facts = {"inbox_id": inbox.id, "not_listening": core.not_listening}
         if inbox_key is None:
-            return Outcome(key="create_inbox.existing", result=result, facts={"inbox_id": inbox.id})
+            return Outcome(key="create_inbox.existing", result=result, facts=facts)
         result["api_key"] = inbox_key
         if account_key is not None:
             result["account_api_key"] = account_key
-        return Outcome(
-            key="create_inbox" + (".free" if tier == "free" else ".paid"), result=result, facts={"inbox_id": inbox.id}
-        )
+        return Outcome(key="create_inbox" + (".free" if tier == "free" else ".paid"), result=result, facts=facts)
 
     def _in_use(self, tx: Transaction, address: str, now: int) -> bool:
         since = now - self._core.policy.address_quarantine
@@ -180,7 +179,7 @@ class Inboxes:
         found = await database.all(
             sql.inboxes_page,
             account_no=actor.account_no,
-            before=read_cursor(request.cursor) if request.cursor else LAST_SEQ,
+            before=read_cursor(request.cursor, Of.INBOXES) if request.cursor else LAST_SEQ,
             only_inbox=only,
             limit=request.limit + 1,
         )
@@ -191,7 +190,7 @@ class Inboxes:
             "inboxes": [inbox_view(inbox) for inbox in page],
             "total": count[0] if count else 0,
             "has_more": more,
-            "next_cursor": cursor(page[-1].no) if more else None,
+            "next_cursor": cursor(Of.INBOXES, page[-1].no) if more else None,
         }
         return Outcome(key="list_inboxes" + ("" if page else ".none"), result=result, facts={"shown": len(page)})
 
@@ -243,6 +242,7 @@ class Inboxes:
                 withdraw(tx, seq, now=now)
                 tx.run(sql.draft_unlink_by_message, seq=seq)
             tx.run(sql.keys_revoke_inbox, inbox_no=inbox.no, now=now)
+            tx.run(sql.lists_drop_inbox, account_no=inbox.account_no, inbox_no=inbox.no)
             events.record(
                 tx, "inbox.deleted", account_no=inbox.account_no, inbox_no=inbox.no, now=now,
                 payload={"inbox_id": inbox.id},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
@@ -11,6 +12,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.changes import MessageChanged
 from daimon_mcp.domain.clock import iso_or_none
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.refusals import Fact, invalid
 from daimon_mcp.mail.parse import parse_headers
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
@@ -18,6 +20,7 @@ from daimon_mcp.operations.places import latest_place
 from daimon_mcp.operations.reading import safe_html
 from daimon_mcp.operations.requests import Id, Moment, Request
 from daimon_mcp.operations.views import (
+    Of,
     attachment_view,
     cursor,
     delivery_view,
@@ -51,7 +54,7 @@ _PAGES = {
     "unread": (sql.unread_newest, sql.unread_oldest),
     "all": (sql.messages_newest, sql.messages_oldest),
 }
-_MOST_LINKS = 50
+_USUAL_LINKS = 4000  # characters of URLs that are shown unasked
 _MOST_REFERENCES = 20
 
 
@@ -73,11 +76,30 @@ class GetMessage(Request):
     message_id: Annotated[Id, Field(description="msg_ id")]
     include: Annotated[
         list[Literal["quoted", "links", "body_html", "headers"]] | None,
-        Field(description="quoted: with what an answer quotes; links: all in full"),
+        Field(description="quoted: with what an answer quotes; links: instead of the text"),
     ] = None
     max_tokens: Annotated[int, Field(ge=100, le=25_000)] = 3000
     offset: Annotated[int, Field(ge=0, description="Characters")] = 0
     mark_read: bool = True
+
+
+_ANSWERED = ("human", "invite")
+
+
+def reading_facts(message: StoredMessage, result: Mapping[str, Any]) -> dict[str, Fact]:
+    """What the words after reading a message depend on."""
+    inbound = message.direction == "inbound"
+    bounce: Mapping[str, Any] = result.get("bounce") or {}
+    return {
+        "message": message.id,
+        "thread": message.thread_id,
+        "answer": "yes" if inbound and message.kind in _ANSWERED and not message.hold_reason else None,
+        "held": message.hold_reason,
+        "quoted": "yes" if "quoted" in result else None,
+        "file": result["attachments"][0]["id"] if result["attachments"] else None,
+        "about": bounce.get("about"),
+        "links": "yes" if len(result["links"]) < result["links_total"] else None,
+    }
 
 
 def clip(text: str, offset: int, max_tokens: int) -> tuple[str, int | None]:
@@ -103,7 +125,9 @@ class Messages:
         core = self._core
         inbox = await access.inbox(core, actor, request.inbox)
         thread = await access.thread(core, actor, request.thread_id, inbox) if request.thread_id else None
-        place = read_cursor(request.cursor) if request.cursor else None
+        place = read_cursor(request.cursor, Of.MESSAGES) if request.cursor else None
+        if place is not None and place >> messages.SEQ_BITS != inbox.no:
+            raise invalid("cursor", "is a place in another inbox; pass the next_cursor of this one")
         statement, values = await self._page(inbox, request, thread.seq if thread else 0, place)
         rows = await core.database.all(statement, **values)
         page = [messages.listed_of(row) for row in rows[: request.limit]]
@@ -114,8 +138,8 @@ class Messages:
             "total": inbox.message_count if plain else None,
             "unread_count": inbox.unread_count,
             "has_more": more,
-            "next_cursor": cursor(page[-1].seq) if more else None,
-            "cursor": cursor(await latest_place(core, inbox.no)),
+            "next_cursor": cursor(Of.MESSAGES, page[-1].seq) if more else None,
+            "cursor": cursor(Of.PLACE, await latest_place(core, inbox.no)),
         }
         return Outcome(
             key="list_messages" + ("" if page else ".none"),
@@ -163,11 +187,7 @@ class Messages:
         message = await access.message(self._core, actor, request.message_id)
         result = await self.full(message, set(request.include or ()), request.max_tokens, request.offset)
         await self.mark_read(actor, message, request.mark_read, result)
-        facts = {
-            "message": message.id,
-            "next_offset": result.get("next_offset"),
-            "inbound": "yes" if message.direction == "inbound" else None,
-        }
+        facts = {**reading_facts(message, result), "next_offset": result["next_offset"]}
         return Outcome(key="get_message", result=result, facts=facts)
 
     async def full(self, message: StoredMessage, include: set[str], max_tokens: int, offset: int = 0) -> dict[str, Any]:
@@ -177,24 +197,32 @@ class Messages:
         assert row is not None
         text, reply_text, html, links, warnings, authentication, reading = row
         facts: dict[str, Any] = json.loads(reading)
+        all_links = [_link(each) for each in json.loads(links)]
         # An answer is read as its new words alone, unless the rest is asked for too.
         shortened = facts.get("quotes", False) and "quoted" not in include
-        page, next_offset = clip(reply_text if shortened else text, offset, max_tokens)
-        reply, reply_cut = (
-            (page, next_offset) if shortened else clip(reply_text, 0, max_tokens) if offset == 0 else ("", None)
-        )
+        page: str | None
+        if "links" in include:
+            shown_links, next_offset = _window(all_links, offset, max_tokens * CHARS_PER_TOKEN)
+            page, reply, reply_cut = None, "", None
+        else:
+            shown_links, _ = _window(all_links, 0, _USUAL_LINKS)
+            page, next_offset = clip(reply_text if shortened else text, offset, max_tokens)
+            reply, reply_cut = (
+                (page, next_offset) if shortened else clip(reply_text, 0, max_tokens) if offset == 0 else ("", None)
+            )
         attachments = [attachment_view(each) for each in await self._attachments(message)]
-        all_links: list[dict[str, Any]] = json.loads(links)
         result = {
             **message_view(message),
             "in_reply_to": message.in_reply_to,
             "references": list(message.references[-_MOST_REFERENCES:]),
+            **_reply_to(message),
             "body_text": None if shortened else page,
             "reply_body": reply,
             "truncated": next_offset is not None or reply_cut is not None,
             "next_offset": next_offset,
             **reading_view(facts, shortened=shortened),
-            "links": [_link(each) for each in all_links[:_MOST_LINKS]],
+            "links": shown_links,
+            "links_total": len(all_links),
             "cta_links": [link["url"] for link in all_links if link.get("is_cta")][:10],
             "attachments": attachments,
             "authentication": json.loads(authentication),
@@ -202,19 +230,29 @@ class Messages:
             "date": iso_or_none(message.date),
             "untrusted": message.direction == "inbound",
         }
-        if "links" in include:
-            result |= {"links_in_full": True, "links": [_link(each) for each in all_links]}
         if "body_html" in include:
             markup = await safe_html(html)
             result["body_html"] = clip(markup, 0, max_tokens)[0] if markup else None
         if "headers" in include:
             raw = await core.blobs.get(core.database, message.blob_hash)
             result["headers"] = _first_of_each(parse_headers(raw[: 256 * 1024]))
+        if "bounce" in facts:
+            result["bounce"] = await self._bounce(message, facts["bounce"])
         if message.direction == "outbound":
             queued = await queue.by_message(core.database, message.seq)
             found = await queue.deliveries(core.database, queued.no) if queued else []
             result["deliveries"] = [delivery_view(each) for each in found]
         return result
+
+    async def _bounce(self, message: StoredMessage, bounce: dict[str, Any]) -> dict[str, Any]:
+        """What a report says, and which of the inbox's own messages it is about."""
+        original = bounce.get("original_message_id")
+        row = None
+        if original:
+            row = await self._core.database.one(
+                sql.message_by_message_id, inbox_no=message.inbox_no, message_id=original
+            )
+        return bounce if row is None else {**bounce, "about": messages.message_of(row).id}
 
     async def _attachments(self, message: StoredMessage) -> list[Row]:
         if not message.has_attachments:
@@ -236,6 +274,21 @@ class Messages:
         await self._core.database.write(run)
         result["read"] = True
         result["labels"] = [label for label in result["labels"] if label != "unread"]
+
+
+def _window(links: list[dict[str, Any]], offset: int, most: int) -> tuple[list[dict[str, Any]], int | None]:
+    """As many links from `offset` on as have URLs of `most` characters together, at least one; and where to go on."""
+    end, left = offset, most
+    while end < len(links) and (end == offset or len(links[end]["url"]) <= left):
+        left -= len(links[end]["url"])
+        end += 1
+    return links[offset:end], end if end < len(links) else None
+
+
+def _reply_to(message: StoredMessage) -> dict[str, Any]:
+    """Where an answer goes, if that is not the sender."""
+    wanted = [each["email"] for each in message.reply_to]
+    return {"reply_to_addresses": wanted} if wanted and wanted != [message.from_["email"]] else {}
 
 
 def _link(link: dict[str, Any]) -> dict[str, Any]:

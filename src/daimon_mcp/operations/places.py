@@ -8,7 +8,7 @@ from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core
-from daimon_mcp.operations.views import read_cursor
+from daimon_mcp.operations.views import Of, read_cursor
 from daimon_mcp.store import changes, inboxes
 from daimon_mcp.store.messages import SEQ_BITS, first_seq
 
@@ -42,7 +42,7 @@ async def read_place(core: Core, actor: Actor, inbox: Inbox | None, text: str, f
     Raises INVALID_REQUEST, and INBOX_NOT_FOUND when it is not `inbox`'s (where one is given), or that inbox was
     deleted, or is not the actor's.
     """
-    number = read_cursor(text, field)
+    number = read_cursor(text, Of.PLACE, field)
     inbox_no, n = number >> SEQ_BITS, number & _PLACE
     if inbox is not None and inbox_no == inbox.no:
         return inbox_no, n

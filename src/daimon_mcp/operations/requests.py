@@ -58,7 +58,7 @@ _EXAMPLES: Mapping[str, str] = {
     "to": '"ann@example.com"',
     "cc": '["bob@example.com"]',
     "bcc": '["bob@example.com"]',
-    "send_at": '"2026-11-21T09:00:00Z"',
+    "send_at": '"2030-01-31T09:00:00Z"',
     "before": '"2026-11-21T09:00:00Z"',
     "limit": "20",
     "timeout_seconds": "60",
@@ -70,6 +70,20 @@ _EXAMPLES: Mapping[str, str] = {
     "username": '"support-bot"',
     "attachments": '[{"attachment_id": "att_…"}] or [{"filename": "a.txt", "content": "aGk="}]',
     "headers": '{"X-Ticket": "42"}',
+    "reply_to": '"ann@example.com"',
+    "subject": '"Hello"',
+    "body": '"Hello Ann"',
+    "inbox": '"inb_…" or "name@domain"',
+    "message_id": '"msg_…"',
+    "thread_id": '"thr_…"',
+    "draft_id": '"dft_…"',
+    "attachment_id": '"att_…"',
+    "approval_id": '"apr_…"',
+    "query": '"from:ann invoice"',
+    "list": '"block"',
+    "entries": '["ann@example.com", "example.org"]',
+    "issue": '"May I accept the offer?"',
+    "context": '{"order": "A-17"}',
 }
 
 
@@ -82,6 +96,12 @@ def _names(model: type[BaseModel]) -> list[str]:
     return list(model.model_fields)
 
 
+def _near(name: str, names: list[str]) -> str | None:
+    """The one that was meant: spelt nearly so. Two names that share only some letters mean different things."""
+    near = difflib.get_close_matches(name, names, 1, 0.66 if len(name) <= 3 else 0.75)
+    return near[0] if near else None
+
+
 def _problem(model: type[BaseModel], error: Mapping[str, Any]) -> FieldProblem:
     location = [part for part in error["loc"] if not _is_branch(part)]
     field = ".".join(str(part) for part in location if _NAME.fullmatch(str(part))) or "arguments"
@@ -91,9 +111,9 @@ def _problem(model: type[BaseModel], error: Mapping[str, Any]) -> FieldProblem:
     example = _EXAMPLES.get(top)
     match kind:
         case "extra_forbidden":
-            near = difflib.get_close_matches(top, _names(model), 1, 0.6)
-            known = f"did you mean {near[0]}?" if near else f"known are {', '.join(_names(model))}"
-            return FieldProblem(field, f"is not an argument here; {known}")
+            near = _near(top, _names(model))
+            known = f" (did you mean {near}?)" if near else f"; known are {', '.join(_names(model))}"
+            return FieldProblem(field, f"is not an argument here{known}")
         case "missing":
             return FieldProblem(field, "is required", example)
         case "string_too_short" | "too_short":

@@ -15,7 +15,7 @@ from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
 from daimon_mcp.domain.changes import QueueChanged
-from daimon_mcp.domain.clock import day_period, iso_or_none, month_period
+from daimon_mcp.domain.clock import HOUR, MINUTE, day_period, iso, iso_or_none, month_period
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.lists import Direction, Hold, deciding, verdict
@@ -41,11 +41,14 @@ from daimon_mcp.operations.outgoing import (
 from daimon_mcp.operations.places import place_number
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, refuse
 from daimon_mcp.operations.upgrades import Upgrades
-from daimon_mcp.operations.views import cursor
+from daimon_mcp.operations.views import Of, cursor
 from daimon_mcp.store import accounts, inboxes, lists, messages, queue, usage
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import NewMessage, StoredMessage
+
+
+_LATEST_START = 10 * MINUTE
 
 
 class SendOptions(Composition):
@@ -112,6 +115,13 @@ class Stored:
     result: dict[str, Any]
     key: str
     parked: Refused | None = None
+
+
+def check_send_at(send_at: int | None, now: int) -> None:
+    """Raise INVALID_REQUEST for a time that is long past: nobody means it. One of the last 10 minutes means at once."""
+    if send_at is not None and send_at < now - _LATEST_START:
+        problem = f"is more than 10 minutes in the past, now is {iso(now)}; leave it out to send at once"
+        raise invalid("send_at", problem, f'"{iso(now + HOUR)}"')
 
 
 class Sending:
@@ -239,6 +249,7 @@ class Sending:
     async def submit(self, actor: Actor, submission: Submission, *, dry_run: bool = False) -> Outcome:
         """Judge and store a prepared message: sent at once, scheduled, parked, or refused with nothing kept."""
         now = self._core.clock.now()
+        check_send_at(submission.send_at, now)
         if dry_run:
             return await self._verdict(actor, submission, now)
         stored = await self._core.database.write(lambda tx: self.store(tx, actor, submission, now))
@@ -347,7 +358,7 @@ class Sending:
             **message_result(message),
             "recipients": list(ready.recipients),
             "usage": usage_facts(limits, usage.in_tx(tx, account.no, at=now, now=now), now),
-            "cursor": cursor(place_number(inbox.no, message.came_n)),
+            "cursor": cursor(Of.PLACE, place_number(inbox.no, message.came_n)),
         }
         if submission.client_id is not None:
             self._remember(tx, inbox, submission, public_id, result, now)
@@ -414,7 +425,11 @@ class Sending:
         if row is None:
             return None
         message = messages.in_tx(tx, row[0])
-        return {**message_result(message), "cursor": cursor(message.seq), "duplicate_of": message.id}
+        return {
+            **message_result(message),
+            "cursor": cursor(Of.PLACE, place_number(inbox.no, message.came_n)),
+            "duplicate_of": message.id,
+        }
 
     # -- looking without doing -----------------------------------------------------------------------------------------
 

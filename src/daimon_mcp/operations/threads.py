@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -9,12 +10,13 @@ from pydantic import Field
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
-from daimon_mcp.operations.messages import clip
+from daimon_mcp.operations.messages import CHARS_PER_TOKEN, clip
 from daimon_mcp.operations.requests import Id, Moment, Request
-from daimon_mcp.operations.views import cursor, message_view, pair, read_cursor, read_pair, thread_view
+from daimon_mcp.operations.views import Of, cursor, message_view, read_cursor, read_pair, thread_view
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import messages, threads
 
+_LEAST_TOKENS = 25
 _FOREVER = 1 << 62
 
 
@@ -52,7 +54,7 @@ class Threads:
         label = (request.label or "").strip().lower()
         unread = bool(request.unread) or label == "unread"
         own = "" if label == "unread" else label
-        before_at, before = read_pair(request.cursor) if request.cursor else (request.before or _FOREVER, 0)
+        before_at, before = read_pair(request.cursor, Of.THREADS) if request.cursor else (request.before or _FOREVER, 0)
         values = {"label": own} if own else {}
         rows = await core.database.all(
             sql.threads_labelled if own else sql.threads_newest,
@@ -72,7 +74,7 @@ class Threads:
             "threads": [thread_view(each) for each in page],
             "total": inbox.thread_count if plain else None,
             "has_more": more,
-            "next_cursor": pair(page[-1].last_at, page[-1].seq) if more else None,
+            "next_cursor": cursor(Of.THREADS, page[-1].last_at, page[-1].seq) if more else None,
         }
         facts = {"shown": len(page), "more": "yes" if more else None, "inbox_id": inbox.id}
         return Outcome(key="list_threads" + ("" if page else ".none"), result=result, facts=facts)
@@ -85,24 +87,45 @@ class Threads:
         rows = await core.database.all(
             sql.thread_messages,
             thread_seq=thread.seq,
-            after=read_cursor(request.cursor) if request.cursor else 0,
+            after=read_cursor(request.cursor, Of.THREAD) if request.cursor else 0,
             limit=request.limit + 1,
         )
         page = [messages.message_of(row) for row in rows[: request.limit]]
         more = len(rows) > request.limit
-        shown: list[dict[str, Any]] = []
-        budget = request.max_tokens // max(1, len(page))
+        texts: list[str] = []
         for message in page:
             row = await core.database.one(sql.body_by_seq, seq=message.seq)
             assert row is not None
-            reply, cut = clip(row[1], 0, max(25, budget))
+            texts.append(row[1])
+        shown: list[dict[str, Any]] = []
+        for message, text, tokens in zip(page, texts, _shares(texts, request.max_tokens), strict=True):
+            reply, cut = clip(text, 0, tokens)
             view = message_view(message)
             view.pop("preview")
             shown.append({**view, "reply_body": reply, "truncated": cut is not None})
+        short = [each["id"] for each in shown if each["truncated"]]
         result = {
             "thread": {**thread_view(thread), "messages": shown},
+            "truncated_messages": short,
             "has_more": more,
-            "next_cursor": cursor(page[-1].seq) if more else None,
+            "next_cursor": cursor(Of.THREAD, page[-1].seq) if more else None,
         }
-        facts = {"thread": thread.id, "more": "yes" if more else None, "shown": len(page)}
-        return Outcome(key="get_thread", result=result, facts=facts)
+        facts = {
+            "thread": thread.id,
+            "more": "yes" if more else None,
+            "last": None if more or not page else page[-1].id,
+            "shown": len(page),
+            "short": "yes" if short else None,
+        }
+        return Outcome(key="get_thread" + ("" if page else ".none"), result=result, facts=facts)
+
+
+def _shares(texts: Sequence[str], tokens: int) -> list[int]:
+    """How many tokens of `tokens` each text gets: short ones what they need, long ones what is left, in equal parts."""
+    needs = sorted((-(-len(text) // CHARS_PER_TOKEN), index) for index, text in enumerate(texts))
+    shares = [_LEAST_TOKENS] * len(texts)
+    left = tokens
+    for place, (need, index) in enumerate(needs):
+        shares[index] = max(_LEAST_TOKENS, min(need, left // (len(needs) - place)))
+        left = max(0, left - shares[index])
+    return shares

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from daimon_mcp.domain.clock import iso, iso_or_none
@@ -17,36 +18,49 @@ from daimon_mcp.store.queue import StoredDelivery
 from daimon_mcp.store.threads import StoredThread
 
 
-def cursor(number: int) -> str:
-    """An opaque place in a list."""
-    return base64.urlsafe_b64encode(number.to_bytes(8, "big")).decode().rstrip("=")
+class Of(StrEnum):
+    """What a cursor is a place in: one of another kind is refused, not misread."""
+
+    PLACE = "p"  # an inbox's log of changes
+    MESSAGES = "m"
+    THREAD = "t"
+    THREADS = "h"
+    INBOXES = "i"
+    DRAFTS = "d"
 
 
-def read_cursor(text: str, field: str = "cursor") -> int:
+_KINDS = frozenset(kind.value.encode() for kind in Of)
+
+
+def cursor(kind: Of, *numbers: int) -> str:
+    """An opaque place in a list, given by the one or two numbers that it is ordered by."""
+    raw = kind.value.encode() + b"".join(number.to_bytes(8, "big") for number in numbers)
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def read_cursor(text: str, kind: Of, field: str = "cursor") -> int:
     """A place we gave out. Raises INVALID_REQUEST for anything else."""
+    return _numbers(text, kind, field, 1)[0]
+
+
+def read_pair(text: str, kind: Of, field: str = "cursor") -> tuple[int, int]:
+    """A place of two numbers. Raises INVALID_REQUEST for anything else."""
+    first, second = _numbers(text, kind, field, 2)
+    return first, second
+
+
+def _numbers(text: str, kind: Of, field: str, count: int) -> list[int]:
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != 8 or raw[0] & 0x80:
+    if raw[:1] in _KINDS and raw[:1] != kind.value.encode() and len(raw) in (9, 17):
+        right = "cursor of an earlier result" if kind is Of.PLACE else "next_cursor of this same list"
+        raise invalid(field, f"is a place in something else; pass the {right}")
+    numbers = [int.from_bytes(raw[at : at + 8], "big") for at in range(1, len(raw), 8)]
+    if raw[:1] != kind.value.encode() or len(raw) != 1 + 8 * count or any(number >> 63 for number in numbers):
         raise invalid(field, "is not a cursor of this server; pass one from an earlier result unchanged")
-    return int.from_bytes(raw, "big")
-
-
-def pair(first: int, second: int) -> str:
-    """An opaque place in a list that is ordered by two numbers."""
-    return base64.urlsafe_b64encode(first.to_bytes(8, "big") + second.to_bytes(8, "big")).decode().rstrip("=")
-
-
-def read_pair(text: str, field: str = "cursor") -> tuple[int, int]:
-    """A place that `pair` gave out. Raises INVALID_REQUEST for anything else."""
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != 16 or raw[0] & 0x80 or raw[8] & 0x80:
-        raise invalid(field, "is not a cursor of this server; pass one from an earlier result unchanged")
-    return int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big")
+    return numbers
 
 
 def address(person: Person) -> str:

@@ -15,10 +15,10 @@ from daimon_mcp.domain.changes import Change, MessageAdded, ThreadMerged
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome, Progress
-from daimon_mcp.operations.messages import Kind, Messages
+from daimon_mcp.operations.messages import Kind, Messages, reading_facts
 from daimon_mcp.operations.places import inbox_for, place_number, read_place
 from daimon_mcp.operations.requests import Id, Request
-from daimon_mcp.operations.views import cursor, message_view
+from daimon_mcp.operations.views import Of, cursor, message_view
 from daimon_mcp.store import changes, messages, threads
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.messages import StoredMessage
@@ -134,7 +134,7 @@ class Waiting:
                     return await self._answer(actor, request, found)
                 left = request.timeout_seconds - (loop.time() - started)
                 if left <= 0:
-                    return _nothing(inbox.id, request, cursor(place_number(inbox.no, until)))
+                    return _nothing(inbox.id, request, cursor(Of.PLACE, place_number(inbox.no, until)))
                 try:
                     async with asyncio.timeout(min(left, self.progress_seconds)):
                         await rung.wait()
@@ -202,7 +202,7 @@ class Waiting:
 
     async def _answer(self, actor: Actor, request: WaitForMessage, found: _Found) -> Outcome:
         message = found.message
-        place = cursor(place_number(message.inbox_no, found.place))
+        place = cursor(Of.PLACE, place_number(message.inbox_no, found.place))
         facts = {"message": message.id, "thread": message.thread_id}
         if found.wanted is not None:
             view = message_view(message)
@@ -215,7 +215,7 @@ class Waiting:
         return Outcome(
             key="wait_for_message.found",
             result={"message": shown, "timed_out": False, "cursor": place},
-            facts={**facts, "next_offset": shown["next_offset"]},
+            facts={**reading_facts(message, shown), "next_offset": shown["next_offset"]},
         )
 
 

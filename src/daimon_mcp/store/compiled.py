@@ -438,6 +438,10 @@ list_drop = Statement(
     'DELETE FROM lists WHERE lists.account_no = :account_no AND lists.inbox_no = :inbox_no AND lists.direction = :direction AND lists.kind = :kind AND lists.entry = :entry RETURNING entry',
     'DELETE FROM lists WHERE lists.account_no = :account_no::BIGINT AND lists.inbox_no = :inbox_no::BIGINT AND lists.direction = :direction::VARCHAR AND lists.kind = :kind::VARCHAR AND lists.entry = :entry::VARCHAR RETURNING lists.entry',
 )
+lists_drop_inbox = Statement(
+    'DELETE FROM lists WHERE lists.account_no = :account_no AND lists.inbox_no = :inbox_no',
+    'DELETE FROM lists WHERE lists.account_no = :account_no::BIGINT AND lists.inbox_no = :inbox_no::BIGINT',
+)
 lists_of = Statement(
     "SELECT lists.inbox_no, lists.direction, lists.kind, lists.entry, lists.created_at FROM lists WHERE lists.account_no = :account_no AND (:any_inbox = 1 OR lists.inbox_no = :inbox_no) AND (:direction = '' OR lists.direction = :direction) AND (:kind = '' OR lists.kind = :kind) ORDER BY lists.inbox_no, lists.direction, lists.kind, lists.entry LIMIT :limit OFFSET 0",
     "SELECT lists.inbox_no, lists.direction, lists.kind, lists.entry, lists.created_at FROM lists WHERE lists.account_no = :account_no::BIGINT AND (:any_inbox = 1 OR lists.inbox_no = :inbox_no::BIGINT) AND (:direction = '' OR lists.direction = :direction::VARCHAR) AND (:kind = '' OR lists.kind = :kind::VARCHAR) ORDER BY lists.inbox_no, lists.direction, lists.kind, lists.entry LIMIT :limit",
@@ -643,8 +647,8 @@ delivery_local = Statement(
     'UPDATE deliveries SET state=:new_state::VARCHAR, last_text=:reply_text::VARCHAR, finished_at=:now::BIGINT WHERE deliveries.no = :delivery_no::BIGINT',
 )
 delivery_reported = Statement(
-    'UPDATE deliveries SET state=:new_state, last_enhanced=:enhanced, last_text=:reply_text, finished_at=:now WHERE deliveries.no = :delivery_no',
-    'UPDATE deliveries SET state=:new_state::VARCHAR, last_enhanced=:enhanced::VARCHAR, last_text=:reply_text::VARCHAR, finished_at=:now::BIGINT WHERE deliveries.no = :delivery_no::BIGINT',
+    'UPDATE deliveries SET state=:new_state, last_code=NULL, last_enhanced=:enhanced, last_text=:reply_text, finished_at=:now WHERE deliveries.no = :delivery_no',
+    'UPDATE deliveries SET state=:new_state::VARCHAR, last_code=NULL, last_enhanced=:enhanced::VARCHAR, last_text=:reply_text::VARCHAR, finished_at=:now::BIGINT WHERE deliveries.no = :delivery_no::BIGINT',
 )
 deliveries_delete = Statement(
     'DELETE FROM deliveries WHERE deliveries.queue_no = :queue_no',

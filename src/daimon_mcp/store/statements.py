@@ -752,6 +752,7 @@ list_drop = (
     )
     .returning(lists.c.entry)
 )
+lists_drop_inbox = delete(lists).where(lists.c.account_no == b("account_no"), lists.c.inbox_no == b("inbox_no"))
 _list = select(lists.c.inbox_no, lists.c.direction, lists.c.kind, lists.c.entry, lists.c.created_at)
 lists_of = (
     _list.where(
@@ -1101,7 +1102,13 @@ delivery_local = (
 delivery_reported = (
     update(deliveries)
     .where(deliveries.c.no == b("delivery_no"))
-    .values(state=b("new_state"), finished_at=b("now"), last_enhanced=b("enhanced"), last_text=b("reply_text"))
+    .values(
+        state=b("new_state"),
+        finished_at=b("now"),
+        last_code=None,
+        last_enhanced=b("enhanced"),
+        last_text=b("reply_text"),
+    )
 )
 deliveries_delete = delete(deliveries).where(deliveries.c.queue_no == b("queue_no"))
 deliveries_pending = select(func.count()).select_from(deliveries).where(deliveries.c.state == "queued")

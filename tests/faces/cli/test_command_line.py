@@ -109,6 +109,36 @@ def test_operator_and_keys_with_and_without_a_server(tmp_path: Path, with_server
         story()
 
 
+def test_what_stands_before_a_command_is_for_the_command(tmp_path: Path) -> None:
+    usual, asked, other = (tmp_path / name for name in ("usual", "asked", "other"))
+    for folder in (asked, other):
+        folder.mkdir()
+        (folder / "config.toml").write_text(f'[mail]\ndomain = "{folder.name}.example"\n')
+    before = ("--data-dir", str(asked))
+    shown = daimon(usual, *before, "config").stdout
+    assert f"# data folder: {asked}" in shown
+    assert "asked.example" in shown
+    # An option of the command's own goes before it.
+    assert f"# data folder: {other}" in daimon(usual, *before, "config", "--data-dir", str(other)).stdout
+    mixed = daimon(usual, f"--config={other / 'config.toml'}", "config", "--data-dir", str(asked)).stdout
+    assert f"# data folder: {asked}" in mixed
+    assert "other.example" in mixed
+    # A command inside a group, one that makes the folder, and one that finds no server.
+    account = re.search(r"acc_\w+", daimon(usual, *before, "keys", "create").stderr)
+    assert account is not None
+    assert account[0] in daimon(usual, *before, "operator", "accounts").stdout
+    assert account[0] not in daimon(usual, *before, "operator", "accounts", "--data-dir", str(other)).stdout
+    assert f"data folder {asked} can be written" in daimon(usual, *before, "doctor", status=1).stdout
+    assert "No server is running" in daimon(usual, *before, "stop").stdout
+    assert not usual.exists()
+
+
+def test_what_no_command_takes_is_not_ignored(tmp_path: Path) -> None:
+    assert "are of the stdio server" in daimon(tmp_path, "--read-only", "serve", status=2).stderr
+    assert "are of the stdio server" in daimon(tmp_path, "--profile", "full", "doctor", status=2).stderr
+    assert "of its own" in daimon(tmp_path, "--data-dir", str(tmp_path), "demo", status=2).stderr
+
+
 def test_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
         '[relay]\nhost = "smtp.example.org"\nusername = "u"\npassword = "hunter2hunter2"\n'

@@ -96,7 +96,7 @@ async def test_no_arguments_are_an_empty_object(daimon: Daimon) -> None:
 
 
 WRONG: list[tuple[str, dict[str, Any], str, str]] = [
-    ("list_messages", {"limti": SECRET}, "limti", "is not an argument here; did you mean limit?"),
+    ("list_messages", {"limti": SECRET}, "limti", "is not an argument here (did you mean limit?)"),
     ("get_message", {"message_id": "msg_1", "zzz": SECRET}, "zzz", "is not an argument here; known are message_id"),
     ("send_email", {"bbc": SECRET}, "bbc", "did you mean bcc?"),
     ("list_messages", {"limit": SECRET}, "limit", "must be a whole number"),

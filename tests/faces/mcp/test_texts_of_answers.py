@@ -120,7 +120,7 @@ def needed(text: Text) -> set[str]:
     found: set[str] = set()
     for value in text.fields.values():
         for part in (value,) if isinstance(value, str) else value:
-            found |= set(re.findall(r"\{(\w+)\}", part)) - set(re.findall(r"\{\?(\w+)\}", part))
+            found |= set(re.findall(r"\{(\w+)[|}]", part)) - set(re.findall(r"\{\?(\w+)\}", part))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,6 +82,18 @@ def main(
     """Without a command: the stdio server an MCP client starts (see `daimon-mcp serve` for everything else)."""
     if context.invoked_subcommand is None:
         raise fail("the options of the stdio server are --data-dir, --config, --profile, --read-only and --alone", 2)
+    if profile is not None or read_only or alone:
+        raise fail("--profile, --read-only and --alone are of the stdio server, and no command takes them", 2)
+    given = {name: str(value) for name, value in (("data_dir", data_dir), ("config", config)) if value is not None}
+    if given and context.invoked_subcommand == "demo":
+        raise fail("demo makes a data folder of its own, with nothing configured: leave --data-dir and --config out", 2)
+    context.default_map = _for_all_in(context.command, given)
+
+
+def _for_all_in(command: object, given: Mapping[str, str]) -> dict[str, Any]:
+    """What stands before a command, as the defaults of every command inside: one of its own goes before it."""
+    inside: Mapping[str, object] = getattr(command, "commands", {})
+    return {**given, **{name: _for_all_in(each, given) for name, each in inside.items()}}
 
 
 @app.command()

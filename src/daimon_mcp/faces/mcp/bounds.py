@@ -36,14 +36,17 @@ def narrowed(request: Request, result: Mapping[str, Any], measured: int, most: i
     cursor does. `measured` and `most` are bytes.
     """
     tokens = getattr(request, "max_tokens", None)
+    rows = len(_rows(result))
+    if hasattr(request, "limit") and rows > _FEW_ROWS:
+        return request.model_copy(update={"limit": max(_FEW_ROWS, int(0.9 * rows * most / measured))})
     texts = [len(text.encode()) for text in _texts(result)]
     room = most - (measured - sum(texts))
     if isinstance(tokens, int) and tokens > _LEAST_TOKENS and texts and room > most // 5:
-        shown = min(tokens, max(texts) // BYTES_PER_TOKEN)
+        # What is asked for is shared by all rows of an answer.
+        shown = min(tokens, (sum(texts) if rows else max(texts)) // BYTES_PER_TOKEN)
         return request.model_copy(
             update={"max_tokens": min(tokens - 1, max(_LEAST_TOKENS, int(0.9 * shown * room / sum(texts))))}
         )
-    rows = len(_rows(result))
     if hasattr(request, "limit") and rows > 1:
         return request.model_copy(update={"limit": max(1, int(0.9 * rows * most / measured))})
     if isinstance(tokens, int) and tokens > _LEAST_TOKENS:
@@ -52,6 +55,7 @@ def narrowed(request: Request, result: Mapping[str, Any], measured: int, most: i
 
 
 _LEAST_TOKENS = 25
+_FEW_ROWS = 5  # as many as this are rather shown with shorter texts than one by one
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:

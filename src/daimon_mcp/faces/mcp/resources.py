@@ -26,7 +26,7 @@ from daimon_mcp.operations.inboxes import GetInbox, ListInboxes
 from daimon_mcp.operations.messages import GetMessage, ListMessages
 from daimon_mcp.operations.requests import Request
 from daimon_mcp.operations.threads import GetThread
-from daimon_mcp.operations.views import read_cursor
+from daimon_mcp.operations.views import Of, read_cursor
 from daimon_mcp.operations.watching import Watchable
 
 R = TypeVar("R", bound=Request)
@@ -123,7 +123,7 @@ class Resources:
         Raises INVALID_REQUEST for a cursor that is not ours.
         """
         if cursor is not None:
-            read_cursor(cursor)
+            read_cursor(cursor, Of.INBOXES)
         shown = [_ACCOUNT] if cursor is None and actor.holds("account_read") else []
         following: str | None = None
         if actor.holds("inbox_read"):

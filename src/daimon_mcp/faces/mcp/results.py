@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from mcp_types import CallToolResult, TextContent
@@ -112,11 +112,18 @@ def _json(facts: View, *, without: Sequence[str] = ()) -> str:
 def _message_row(message: View) -> str:
     when = message["received_at"] or message["sent_at"] or message.get("scheduled_at") or ""
     marks = "" if message["read"] else " unread"
+    marks += "" if message["kind"] == "human" else f" {message['kind']}"
+    marks += " +files" if message["has_attachments"] else ""
+    labels = [each for each in message["labels"] if each not in _USUAL_LABELS]
+    marks += f" [{', '.join(labels)}]" if labels else ""
     status = f" {message['delivery_status']}" if message["delivery_status"] else ""
     inbound = message["direction"] == "inbound"
     other = message["from_address"] if inbound else f"to {_people(message['to_addresses'])}"
     words = message.get("highlight") or message["preview"]
     return _flat(f"{message['id']}{marks}{status} {when} {other} | {message['subject']} | {words}")
+
+
+_USUAL_LABELS = ("inbox", "sent", "unread", "bounced")
 
 
 def _thread_row(thread: View) -> str:
@@ -188,7 +195,17 @@ def _change_row(change: View) -> str:
 def _message(message: View) -> list[str]:
     names = ("id", "thread_id", "kind", "delivery_status", "hold_reason", "quoted", "next_offset", "truncated_fields")
     text: str = message["reply_body"] if message["body_text"] is None else message["body_text"]
-    return [_json({name: message.get(name) for name in names}), _fence([_mail(message, text)])]
+    facts = {name: message.get(name) for name in names}
+    bounce: View = message.get("bounce") or {}
+    facts["about"] = bounce.get("about")
+    asked = [str(message[name]) for name in ("body_html",) if message.get(name)]
+    if message.get("headers"):
+        asked.append("\n".join(_head([(name, _value(each)) for name, each in message["headers"].items()])))
+    return [_json(facts), _fence([_mail(message, text), *asked])]
+
+
+def _value(value: Any) -> str:
+    return " | ".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value)
 
 
 def _mail(message: View, text: str) -> str:
@@ -198,6 +215,8 @@ def _mail(message: View, text: str) -> str:
         ("From", who),
         ("To", _people(message["to_addresses"])),
         ("Cc", _people(message["cc_addresses"])),
+        ("Reply-To", _people(message.get("reply_to_addresses", ()))),
+        ("Date", message["received_at"] or message["sent_at"] or message.get("scheduled_at") or ""),
         ("Subject", message["subject"]),
         *(("Attachment", _attachment(each)) for each in message.get("attachments", ())),
         *(("Delivery", _delivery(each)) for each in message.get("deliveries", ())),
@@ -211,13 +230,13 @@ def _links(message: View, text: str) -> list[str]:
     """Where the numbers in the text lead; long URLs are mostly trackers, and stand in the structured result alone."""
     links: Sequence[View] = message.get("links", ())
     wanted = [each for each in links if each.get("n") is not None and f"[{each['n']}]" in text]
-    if message.get("links_in_full"):
-        return ["", *(f"[{each['n']}] {each['url']}" for each in wanted)] if wanted else []
+    if message.get("links_total") and not text:  # asked for in place of the text
+        return [f"[{each.get('n', '-')}] {each.get('text', '')}: {each['url']}" for each in links]
     shown = [
         f"[{each['n']}] {each['url'] if len(each['url']) <= _LONG_URL else each.get('host', '') + '/…'}"
         for each in wanted[:_MOST_LINKS]
     ]
-    left = len(wanted) - len(shown)
+    left = max(len(wanted), message.get("links_total", 0)) - len(shown)
     return [*([""] if shown else []), *shown, *([f"… and {left} more links"] if left else [])]
 
 

@@ -38,7 +38,8 @@ class ToolSpec(Generic[R]):
     """A tool as clients see it and as it runs.
 
     `reads` tools change nothing and are repeatable; `destroys` ones cannot be taken back; `outside` ones reach beyond
-    this server; `repeats` ones may be called again with the same arguments without a further effect.
+    this server; `repeats` ones may be called again with the same arguments without a further effect. `secret` ones
+    show what lets others act, so that a session that only reads does not have them.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ToolSpec(Generic[R]):
     destroys: bool = False
     outside: bool = False
     repeats: bool = False
+    secret: bool = False
     nullable: bool = False
     shows_link: bool = False
 

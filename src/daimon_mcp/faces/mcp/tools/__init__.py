@@ -47,6 +47,6 @@ def chosen(
         for tool in ALL
         if (tool.name in only if only else profile == "full" or tool.core)
         and tool.name not in without
-        and (tool.reads or not read_only)
+        and (not read_only or (tool.reads and not tool.secret))
     ]
     return tuple(picked)

@@ -39,5 +39,6 @@ TOOLS: tuple[AnyTool, ...] = (
         run=lambda call: call.operations.accounts.get_smtp_credentials(call.actor, host=None, port=None),
         core=True,
         reads=True,
+        secret=True,
     ),
 )  # fmt: skip
