@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxml import etree
-from playwright.sync_api import sync_playwright
 from tests.mail.hidden_tricks import FIRST_SET, PAYLOAD, SECOND_SET, Trick
 from tests.support.browser import browser_path
 
 from benchmarks.corpora import folder_argument
 from daimon_mcp.mail.html_render import render_html
+
+try:
+    from playwright.sync_api import sync_playwright
+except ModuleNotFoundError:
+    raise SystemExit(
+        "benchmarks.html_text compares with a browser, and playwright is missing: run make check first"
+    ) from None
 
 _WORD = re.compile(r"\w+")
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")

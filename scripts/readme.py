@@ -40,7 +40,9 @@ def refusals() -> str:
     texts = Texts()
     rows = ["| `error` | message |", "|---|---|"]
     for code in RefusalCode:
-        message = re.sub(r"\{(\w+)(?:\|[^|]*\|([^|]*))?\}", lambda slot: f"*{slot[1]}*" + (f" {slot[2]}" if slot[2] else ""), texts.text("refusals", code).prose("message"))
+        message = texts.text("refusals", code).prose("message")
+        message = re.sub(r"\{(\w+)\|[^|{}]+\|([^|{}]+)\}", r"*\1* \2", message)
+        message = re.sub(r"\{(\w+)\}", r"*\1*", message)
         rows.append(f"| `{code}` | {message} |")
     return "\n".join(rows)
 

@@ -197,9 +197,7 @@ class App:
         except OSError as error:
             if strict:
                 raise _port_taken("HTTP", http.port, error, "[http] port (DAIMON_HTTP__PORT)") from error
-            self.operations.core.notes.append(
-                f"HTTP port {http.port} cannot be used ({_plain(error)}); another one is"
-            )
+            self.operations.core.notes.append(f"HTTP port {http.port} cannot be used ({_plain(error)}); another one is")
             bound = bind(http.host, 0)
         host, port = bound.getsockname()[:2]
         self.bound.http = (str(host), int(port))

@@ -353,7 +353,7 @@ class Mcp(Section):
     max_result_tokens: Whole = _option(
         20_000,
         "Longest answer of a tool; longer ones say how to get the rest. A call that asks for no length of its own "
-        "(max_tokens, limit) is answered with at most 8,000, or this where it is less.",
+        "(max_tokens, limit, include) is answered with at most 8,000, or this where it is less.",
         unit="tokens",
         ge=500,
         example=20_000,

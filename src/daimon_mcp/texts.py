@@ -1,7 +1,8 @@
 """The words that agents and operators read: files in `prompts/`, their fields, and how facts get into them.
 
 A file has `# field` headings; under each stands prose, or a list of `- ` bullets. Slots are `{fact}` and
-`{call:operation}`, and `{count|message|messages}` for a number with the word that fits it; a bullet that starts with `{?fact}` is left out without that fact; `{{` and `}}` are plain braces.
+`{call:operation}`, and `{count|message|messages}` for a number with the word that fits it; a bullet that starts with
+`{?fact}` is left out without that fact; `{{` and `}}` are plain braces.
 `prompts/README.md` says it for writers.
 """
 

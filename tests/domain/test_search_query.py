@@ -89,6 +89,26 @@ def test_what_a_text_means(text: str, meant: Node | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "empty", "near"),
+    [
+        ("from:", ("from",), ()),
+        ("a subject: -(to: OR b) subject:", ("subject", "to"), ()),
+        ("label: is:unread", ("label",), ()),
+        ("form:ann Subjct:x OR frm:y", (), ("from", "subject")),
+        ("from:ann subject: invoice has:attachment", (), ()),
+        ("re:a https://a.example/b note:x 10:30 a:b", (), ()),
+        ("from:form:x", (), ()),
+        ('"from:" "form:x"', (), ()),
+    ],
+)
+def test_what_looks_like_an_operator_and_is_none_is_noted(
+    text: str, empty: tuple[str, ...], near: tuple[str, ...]
+) -> None:
+    query = parse(text, NOW)
+    assert (query.empty, query.near) == (empty, near)
+
+
+@pytest.mark.parametrize(
     ("text", "aside"),
     [
         ("a", False), ("in:trash a", True), ("label:spam", True), ("a OR in:spam", True), ("in:anywhere a", True),
@@ -196,6 +216,10 @@ def test_characters_of_unspaced_scripts_are_words() -> None:
         ("muller", "Herr Müller kam", "Herr **Müller** kam"),
         ("q4 plan", "the q4-plan and the plan of q4", "the **q4-plan** and the plan of q4"),
         ("番号", "電話番号です", "電話**番号**です"),
+        ("strasse", "Lange Straße 7", "Lange **Straße** 7"),
+        ("Straße", "STRASSE und STRAẞE", "**STRASSE** und **STRAẞE**"),
+        ("lodz oesterbro", "Łódź, Œsterbro", "**Łódź, Œsterbro**"),
+        ("kobenhavn", "København", "**København**"),
         ("voice", "Your invoice", None),
         ("now", "pay **now** or *now*", "pay **now** or **now**"),
         ("xa", "x\u202ea\u200b  \r\n b\x07", "**xa** b"),

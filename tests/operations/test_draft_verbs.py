@@ -202,11 +202,41 @@ async def test_a_time_that_has_passed_sends(daimon: Daimon, agent: Agent) -> Non
     made = await agent.do("create_draft", **NOTE, send_at="2026-11-10T11:59:59Z")
     assert made["status"] == "sent"
     kept = await agent.do("create_draft", **{**NOTE, "body": "Two"})
-    changed = await agent.do("update_draft", draft_id=kept["id"], send_at="2000-01-01T00:00:00Z")
+    changed = await agent.do("update_draft", draft_id=kept["id"], send_at="2026-11-10T11:50:00Z")
     assert changed["status"] == "sent"
     assert len(await delivered_to(agent, OTHER)) == 2
     parked = await agent.do("create_draft", **NOTE)
     assert parked["status"] == "draft"
+
+
+async def test_a_time_that_is_long_past_is_refused_and_says_what_time_it_is(daimon: Daimon, agent: Agent) -> None:
+    await daimon.upgrade(Tier.STARTER)
+    kept = await agent.do("create_draft", **NOTE)
+    long_past = "2026-11-10T11:49:59Z"
+    calls = (
+        ("send_email", NOTE),
+        ("send_email", {**NOTE, "dry_run": True}),
+        ("create_draft", NOTE),
+        ("update_draft", {"draft_id": kept["id"]}),
+    )
+    for tool, arguments in calls:
+        answer = await agent.call(tool, **arguments, send_at=long_past)
+        assert answer.error == "INVALID_REQUEST"
+        (problem,) = answer.envelope["fields"]
+        assert problem["field"] == "send_at"
+        assert f"now is {NOON}" in problem["problem"]
+        assert problem["example"] == f'"{ONE}"'
+    assert (await agent.do("get_draft", draft_id=kept["id"]))["send_at"] is None
+    assert not await delivered_to(agent, OTHER)
+
+
+async def test_what_was_sent_at_a_time_is_told_again_and_what_was_set_may_pass(daimon: Daimon, agent: Agent) -> None:
+    await daimon.upgrade(Tier.STARTER)
+    mail = {**NOTE, "body": "Again", "client_id": "a", "send_at": ONE}
+    sent = await agent.do("send_email", **mail)
+    daimon.later(7200)
+    await becomes(daimon, agent, sent["id"], "delivered")
+    assert (await agent.do("send_email", **mail))["id"] == sent["id"]
 
 
 async def test_cancelling_a_scheduled_message_keeps_its_draft(daimon: Daimon, agent: Agent) -> None:
@@ -251,7 +281,7 @@ async def test_on_the_free_tier_a_time_parks_and_says_so_when_made_and_when_chan
     assert changed.result["agent_script"].startswith("Tell your operator:")
     edited = await agent.call("update_draft", draft_id=plain["id"], subject="New")
     assert (edited.result["status"], edited.result["send_at"]) == ("pending_upgrade", ONE)
-    past = await agent.call("create_draft", **{**NOTE, "body": "Three"}, send_at="2000-01-01T00:00:00Z")
+    past = await agent.call("create_draft", **{**NOTE, "body": "Three"}, send_at="2026-11-10T11:50:00Z")
     assert (past.result["status"], past.result["send_at"]) == ("pending_upgrade", None)
     await daimon.upgrade(Tier.STARTER)
     await becomes(daimon, agent, past.result["message_id"], "delivered")

@@ -216,6 +216,31 @@ async def test_names_that_are_no_arguments_are_refused_with_the_nearest_one(agen
     assert "did you mean max_tokens?" in found["max_token"]
 
 
+async def test_only_a_name_that_is_spelt_alike_is_suggested(agent: Agent) -> None:
+    found = await fields(agent, "send_email", inbox=ROBO, to=ANN, **WORDS, body_text="x", sendat="x")
+    assert found["body_text"].startswith("is not an argument here; known are subject, body, ")
+    assert found["sendat"] == "is not an argument here (did you mean send_at?)"
+    said = (await agent.call("send_email", inbox=ROBO, to=ANN, **WORDS, sendat="x")).envelope["message"]
+    assert said == "Not done: sendat: is not an argument here (did you mean send_at?)."
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "field", "example"),
+    [
+        ("get_message", {}, "message_id", '"msg_…"'),
+        ("search_messages", {}, "query", '"from:ann invoice"'),
+        ("create_inbox", {"metadata": "x"}, "metadata", '{"purpose": "support"}'),
+        ("notify_operator", {"issue": "x", "context": "x"}, "context", '{"order": "A-17"}'),
+        ("send_email", {"send_at": "tomorrow"}, "send_at", '"2030-01-31T09:00:00Z"'),
+    ],
+)
+async def test_what_is_wrong_is_shown_right(
+    shared: Agent, tool: str, arguments: dict[str, Any], field: str, example: str
+) -> None:
+    problem = (await shared.call(tool, **arguments)).envelope["fields"][0]
+    assert (problem["field"], problem["example"]) == (field, example)
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments", "field"),
     [
@@ -432,8 +457,10 @@ async def test_search_looks_for_every_word_in_what_people_see(daimon: Daimon, ag
     await arrive(daimon, ROBO, subject="=?utf-8?q?=C3=84rger?= with Invoice", body="Forty two")
     for query in ("invoice", "FORTY", "Ärger", "ann example.com two", "robo@agents"):
         assert len((await agent.do("search_messages", inbox=ROBO, query=query))["messages"]) == 1, query
-    for query in ("email", "name", "invoice missing", "%", "_", '":"'):
+    for query in ("email", "name", "invoice missing"):
         assert (await agent.do("search_messages", inbox=ROBO, query=query))["messages"] == [], query
+    for query in ("%", "_", '":"'):
+        assert set(await fields(agent, "search_messages", inbox=ROBO, query=query)) == {"query"}
 
 
 async def test_an_actor_of_no_inbox_is_told_so(daimon: Daimon) -> None:

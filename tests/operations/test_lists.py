@@ -16,6 +16,7 @@ from tests.support.sink import Sink
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.operations import lists as listing
 from daimon_mcp.operations.lists import ChangeList, GetLists
+from daimon_mcp.store import compiled as sql
 
 THIRD = "third@agents.localhost"
 
@@ -425,3 +426,12 @@ async def test_lists_of_a_deleted_inbox_are_not_those_of_the_next(daimon: Daimon
     assert (await agent.do("get_lists"))["entries"] == []
     [letter] = await arrive(daimon, OTHER)
     assert await listed(agent, OTHER) == [letter]
+
+
+async def test_the_entries_of_a_deleted_inbox_go_with_it(daimon: Daimon, agent: Agent) -> None:
+    inbox = (await agent.do("create_inbox", username="going"))["id"]
+    await agent.do("add_to_list", inbox=inbox, list="block", direction="receive", entries=["a.example", "b.example"])
+    await agent.do("add_to_list", list="block", direction="receive", entries=["c.example"])
+    await agent.do("delete_inbox", inbox=inbox)
+    account = await daimon.actor()
+    assert await daimon.operations.core.database.one(sql.lists_count, account_no=account.account_no) == (1,)

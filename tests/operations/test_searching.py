@@ -14,6 +14,7 @@ from tests.support.post import OTHER, ROBO, arrive, clock_at
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.domain.search_query import parse
 from daimon_mcp.operations import searching
 from daimon_mcp.operations.searching import SearchMessages
 from daimon_mcp.store import inboxes, messages, search
@@ -54,6 +55,36 @@ async def alter(daimon: Daimon, id: str, how: str) -> None:
             messages.move(tx, message, target, what=What.TRASHED, at=1)
 
     await daimon.operations.core.database.write(run)
+
+
+@pytest.mark.parametrize("query", ["-", "OR", " | AND NOT - ()", '""', "!!! %", "\x00", "in:anywhere"])
+async def test_a_query_without_anything_to_look_for_is_refused(daimon: Daimon, agent: Agent, query: str) -> None:
+    await arrive(daimon, ROBO, subject="Hello")
+    answer = await agent.call("search_messages", query=query)
+    assert answer.error == "INVALID_REQUEST"
+    (problem,) = answer.envelope["fields"]
+    assert "nothing to look for" in problem["problem"]
+    assert not (await agent.call("search_messages", query=problem["example"])).is_error
+
+
+async def test_letters_that_others_do_not_have_are_found_both_ways(daimon: Daimon, agent: Agent) -> None:
+    (id,) = await arrive(daimon, ROBO, subject="One", body="Straße in København, Łódź; Ærø")
+    for query in ("strasse", "STRAẞE", "kobenhavn", "København", "lodz", "aero", "stras*"):
+        assert await found(agent, query) == ["One"], query
+    shown = (await agent.do("search_messages", query="strasse"))["messages"][0]
+    assert "**Straße** in" in shown["highlight"]
+    await agent.do("delete_message", message_id=id, permanent=True)
+    assert await found(agent, "strasse in:anywhere") == []
+
+
+async def test_what_was_not_read_as_an_operator_is_said(daimon: Daimon, agent: Agent) -> None:
+    await arrive(daimon, ROBO, subject="from a form")
+    for query, said in (("from:", "No value follows from: in"), ("form:ann", "may have been meant as from:.")):
+        answer = await agent.call("search_messages", query=query)
+        assert said in answer.envelope["next_steps"][0]
+        assert said in answer.text
+    plain = await agent.call("search_messages", query="form")
+    assert "operator" not in plain.text.lower()
 
 
 async def test_hits_are_shown_where_they_are(daimon: Daimon, agent: Agent) -> None:
@@ -222,7 +253,10 @@ async def test_what_others_have_is_never_found(daimon: Daimon, agent: Agent) -> 
 async def test_hostile_queries_are_only_queries(daimon: Daimon, agent: Agent, query: str, sort: str) -> None:
     await arrive(daimon, ROBO, subject="One", body="plum")
     answer = await agent.call("search_messages", query=query, sort=sort)
-    assert not answer.is_error, answer.text
+    if parse(query, 0).node is None:  # no word in it
+        assert answer.error == "INVALID_REQUEST"
+    else:
+        assert not answer.is_error, answer.text
 
 
 async def test_values_that_cannot_be_are_refused_with_an_example(agent: Agent) -> None:

@@ -344,7 +344,7 @@ async def test_an_answer_under_another_subject_wakes_who_waits_for_an_answer(dai
 async def test_a_wait_follows_its_thread_into_another(daimon: Daimon, agent: Agent) -> None:
     """The answer shows that two threads are one, and the one that was waited on is now part of the other."""
     for n in range(3):
-        headers = {"References": "<long@x>"} if n else {}
+        headers = {"Cc": OTHER, **({"References": "<long@x>"} if n else {})}
         await arrive(daimon, ROBO, subject="Project", message_id="<long@x>" if not n else "", headers=headers)
     sent = await agent.do("send_email", inbox=ROBO, to=OTHER, subject="Project", body="x")
     before = listeners(daimon)
@@ -359,7 +359,7 @@ async def test_a_wait_follows_its_thread_into_another(daimon: Daimon, agent: Age
             tasks.start_soon(waiter)
         await heard(daimon, before + 3)
         headers = {"References": f"<long@x> {sent['message_id']}"}
-        letters += await arrive(daimon, ROBO, subject="Re: Project", headers=headers)
+        letters += await arrive(daimon, ROBO, sender=OTHER, subject="Re: Project", headers=headers)
     assert [each["id"] for each in found] == letters * 3
     assert found[0]["thread_id"] != sent["thread_id"]
     later = await wait(agent, after=sent["cursor"], thread_id=sent["thread_id"], timeout_seconds=0)

@@ -94,7 +94,8 @@ def _is_local_part(local: str) -> bool:
 def matches(entry: str, address: str) -> bool:
     """Whether an entry is about an address; a `+tag` in the address does not hide it."""
     local, _, domain = address.lower().rpartition("@")
-    domain = _a_labels(domain)
+    # `evil.example.` is the same domain, and empty labels are none.
+    domain = _a_labels(".".join(label for label in domain.split(".") if label))
     if "@" in entry:
         return entry in (f"{local}@{domain}", f"{local.partition('+')[0]}@{domain}")
     return domain.endswith(entry) or domain == entry[1:] if entry.startswith(".") else domain == entry

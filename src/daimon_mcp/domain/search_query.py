@@ -12,16 +12,19 @@
     after:2026-11-01 before:2026-11-21T09:00:00Z newer_than:7d older_than:2w
 
 Any text is a query: what is no operator is a word, what is left open is closed at the end. Only an operator's value
-can be wrong. Mail in Trash and Spam is found only by a query that names one of them, or `in:anywhere`.
+can be wrong; an operator without one, or a name that is nearly an operator's, is read as words and noted. Mail in Trash
+and Spam is found only by a query that names one of them, or `in:anywhere`.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Literal
 
 from daimon_mcp.domain.clock import DAY, HOUR, BadTime, from_datetime, parse_time
@@ -83,10 +86,15 @@ Node = Words | Fact | Not | Both | Either
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What was asked for. `node` is None when there is nothing to look for; `aside` includes Trash and Spam."""
+    """What was asked for. `node` is None when there is nothing to look for; `aside` includes Trash and Spam.
+
+    `empty` are the operators that have no value, and `near` those whose name something nearly is: both read as words.
+    """
 
     node: Node | None
     aside: bool = False
+    empty: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
 
     def wanted(self) -> list[Words]:
         """The words that a message is to have, for marking them."""
@@ -137,7 +145,7 @@ def parse(text: str, now: int) -> Query:
     """
     reader = _Reader(text.replace("\x00", " "), now)
     node = reader.all_of(0)
-    return Query(node, reader.aside)
+    return Query(node, reader.aside, tuple(reader.empty), tuple(reader.near))
 
 
 class _Reader:
@@ -148,6 +156,8 @@ class _Reader:
         self._tokens = _tokens(text)
         self._at = 0
         self.aside = False
+        self.empty: dict[str, None] = {}
+        self.near: dict[str, None] = {}
 
     def _peek(self) -> tuple[str, str]:
         return self._tokens[self._at] if self._at < len(self._tokens) else ("end", "")
@@ -210,6 +220,10 @@ class _Reader:
             return self._meant(name, given, positive)
         if name is not None and self._is_value(*self._peek()):
             return self._plain(depth, name, positive)
+        if name is not None:
+            self.empty[name] = None
+        elif (near := _nearly(value)) is not None:
+            self.near[near] = None
         return self._meant(operator, value, positive)
 
     @staticmethod
@@ -241,6 +255,18 @@ def _operator(word: str) -> tuple[str | None, str]:
         return None, word
     name = match[1].lower()
     return (name, match[2]) if name in _COLUMNS or name in _VALUES else (None, word)
+
+
+@lru_cache(maxsize=512)
+def _near(name: str) -> str | None:
+    found = difflib.get_close_matches(name, [*_COLUMNS, *_VALUES], 1, 0.75)
+    return found[0] if found else None
+
+
+def _nearly(word: str) -> str | None:
+    """The operator whose name a word's is spelt like, as in `form:ann`."""
+    match = _OPERATOR.fullmatch(word)
+    return None if match is None else _near(match[1].lower())
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:

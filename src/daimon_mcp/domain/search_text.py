@@ -24,6 +24,14 @@ _PIECE = re.compile(rf"[{_RANGES}]|[^\W_{_RANGES}]+")
 _WORD = rf"[^\W_{_RANGES}]"
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
 
+# Letters that have no decomposition, as people write them who do not have them.
+_SPELT = {
+    **dict(zip("øØłŁđĐðÐħĦı", "oOlLdDdDhHi", strict=True)),
+    "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE",
+}  # fmt: skip
+_SPELLABLE = re.compile(f"[{''.join(_SPELT)}]")
+_TWICE = (("ss", "(?:ss|ß)"), ("ae", "(?:ae|æ)"), ("oe", "(?:oe|œ)"))  # in a pattern for folded text
+
 MARK = "**"
 WINDOW = 160
 _BEFORE = 50
@@ -33,11 +41,18 @@ _MOST_FOLDED = 50_000
 
 
 def indexed(text: str) -> str:
-    """A text as it is indexed and asked for: compatible forms made one, characters of unspaced scripts apart."""
+    """A text as it is indexed and asked for: compatible forms made one, characters of unspaced scripts apart.
+
+    A message is taken out of the index by the very words it was put in with: a change here needs a rebuild.
+    """
     if text.isascii():
         return text
-    text = unicodedata.normalize("NFKC", text)
+    text = _spelt(unicodedata.normalize("NFKC", text))
     return _UNSPACED.sub(r" \g<0> ", text) if _UNSPACED.search(text) else text
+
+
+def _spelt(text: str) -> str:
+    return _SPELLABLE.sub(lambda letter: _SPELT[letter[0]], text) if _SPELLABLE.search(text) else text
 
 
 class _Fold(dict[int, str]):
@@ -51,7 +66,8 @@ class _Fold(dict[int, str]):
         base = unicodedata.normalize("NFD", one if len(one) == 1 else character)
         if not all("\u0300" <= mark <= "\u036f" for mark in base[1:]):  # other marks make another letter
             base = character
-        lower = base[0].lower()
+        first = _SPELT.get(base[0], "")
+        lower = (first if len(first) == 1 else base[0]).lower()
         self[code] = lower if len(lower) == 1 else base[0]
         return self[code]
 
@@ -66,7 +82,7 @@ def folded(text: str) -> str:
 
 def pieces(text: str) -> list[str]:
     """The words a text is found by, folded; empty when there is nothing to look for in it."""
-    return _PIECE.findall(folded(unicodedata.normalize("NFKC", text)))
+    return _PIECE.findall(folded(_spelt(unicodedata.normalize("NFKC", text))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +167,23 @@ def _densest(text: str, places: Sequence[tuple[int, int]]) -> int:
     return best
 
 
+def _either(word: str) -> str:
+    """A folded word as a pattern that also finds it where two letters of it are one."""
+    pattern = re.escape(word)
+    for letters, both in _TWICE:
+        pattern = pattern.replace(letters, both)
+    return pattern
+
+
 def _pattern(wanted: Wanted) -> tuple[str, str] | None:
     """What must stand before the phrase, and the phrase."""
     words = pieces(wanted.phrase)
     if not words:
         return None
-    out = [re.escape(words[0])]
+    out = [_either(words[0])]
     for left, right in itertools.pairwise(words):
         apart = "*" if _UNSPACED.match(left) or _UNSPACED.match(right) else "+"
-        out += (rf"[\W_]{apart}", re.escape(right))
+        out += (rf"[\W_]{apart}", _either(right))
     before = "" if _UNSPACED.match(words[0]) else rf"(?<!{_WORD})"
     after = "" if _UNSPACED.match(words[-1]) else rf"{_WORD}*" if wanted.prefix else rf"(?!{_WORD})"
     return before, "".join(out) + after

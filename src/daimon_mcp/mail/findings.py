@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from daimon_mcp.mail.action_links import find_links
+from daimon_mcp.mail.action_links import MOST_LINKS, find_links
 from daimon_mcp.mail.bounces import Bounce
 from daimon_mcp.mail.codes import find_codes
+from daimon_mcp.mail.html_view import Line
 from daimon_mcp.mail.invites import Invite
 from daimon_mcp.mail.replies import Reply, extract_reply
 from daimon_mcp.mail.seen import Seen
@@ -25,7 +26,8 @@ class Findings:
     """What is stored and shown of a message beside its text.
 
     `reply_text` are the new words, all of the text where nothing was cut. `quotes` says that earlier mail was cut.
-    `links` are `find_links`' with `n`, the number that stands after the anchor in the text.
+    `links` are `find_links`' with `n`, the number that stands after the anchor in the text. `text_only_plain` among
+    the facts says that words of the text are in no form that people see: they give no code and no link to follow.
     """
 
     reply_text: str
@@ -58,7 +60,7 @@ def find(
     if reply.forwarded is not None:
         forwarded = reply.forwarded
         facts["forwarded"] = {"from": forwarded.from_, "date": forwarded.date, "subject": forwarded.subject}
-    codes = find_codes(subject, seen.lines, from_domain=from_domain, header_code=header_code)
+    codes = find_codes(subject, _seen_lines(seen), from_domain=from_domain, header_code=header_code)
     if codes:
         facts["codes"] = [
             {name: value for name, value in asdict(code).items() if value is not None} | {"score": round(code.score, 1)}
@@ -69,6 +71,8 @@ def find(
     for name, value in (("images", seen.images), ("trackers", seen.trackers), ("alt_mismatch", seen.alt_mismatch)):
         if value:
             facts[name] = value
+    if seen.unseen:
+        facts["text_only_plain"] = True
     if invite is not None:
         facts["invite"] = {name: value for name, value in asdict(invite).items() if value not in (None, "", ())}
     if bounce is not None:
@@ -90,6 +94,16 @@ def _new_words(seen: Seen, reply: Reply, *, cut: bool) -> str:
     return reply.body or seen.text
 
 
+_NO_LINE = Line("")
+
+
+def _seen_lines(seen: Seen) -> tuple[Line, ...]:
+    """The lines without the words that only the text/plain part has; their places stay."""
+    if not seen.unseen:
+        return seen.lines
+    return tuple(_NO_LINE if index in seen.unseen else line for index, line in enumerate(seen.lines))
+
+
 def _hidden(seen: Seen) -> dict[str, Any]:
     """How much was hidden and what it began with; a preheader is usual, more than that is worth a look."""
     odd = [each for each in seen.hidden if not each.preheader]
@@ -107,6 +121,16 @@ def _links(seen: Seen, subject: str, from_domain: str) -> tuple[dict[str, Any], 
     numbers: dict[str, int] = {}
     for anchor in seen.anchors or ():
         numbers.setdefault(anchor.url, len(numbers) + 1)
+    links = find_links(subject, _seen_lines(seen), seen.anchors, from_domain=from_domain)
+    if seen.unseen:
+        # What nobody sees asks for nothing.
+        known = {link.url for link in links}
+        only_plain = tuple(line for index, line in enumerate(seen.lines) if index in seen.unseen)
+        links += tuple(
+            replace(link, is_cta=False)
+            for link in find_links(subject, only_plain, None, from_domain=from_domain)
+            if link.url not in known
+        )[: MOST_LINKS - len(links)]
     return tuple(
         {
             "n": numbers.get(link.url),
@@ -119,5 +143,5 @@ def _links(seen: Seen, subject: str, from_domain: str) -> tuple[dict[str, Any], 
             "mismatch": link.mismatch,
             "score": round(link.score, 1),
         }
-        for link in find_links(subject, seen.lines, seen.anchors, from_domain=from_domain)
+        for link in links
     )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 class Span:
     """A stretch `[start:end)` of a line that looks different from running text.
 
-    `size` is the computed font size in px; `marked` says that a class or id calls it a code, an OTP, a PIN or a token.
+    `size` is the computed font size in px; `marked` says that a class or id calls it a code, an OTP, a PIN or a token;
+    `struck` that a line goes through it.
     """
 
     start: int
@@ -23,6 +24,7 @@ class Span:
     spaced: bool
     heading: bool
     marked: bool
+    struck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +84,26 @@ class HtmlView:
     trackers: int
     warnings: tuple[str, ...] = ()
 
-    def text(self, *, numbered: bool = False) -> str:
-        """All lines, quotes as `> `; `numbered` adds ` [n]` after each anchor, n counting distinct URLs from 1."""
-        numbers: dict[str, int] = {}
+    def text(self, *, numbered: bool = False, numbers: dict[str, int] | None = None) -> str:
+        """All lines, quotes as `> `; `numbered` adds ` [n]` after each anchor, n counting distinct URLs from 1.
+
+        `numbers` are the URLs that have one from the parts before; those of this part are added to it.
+        """
+        numbers = {} if numbers is None else numbers
         for anchor in self.anchors:
             numbers.setdefault(anchor.url, len(numbers) + 1)
         written: list[str] = []
         for line in self.lines:
             text = line.text
-            if numbered:
-                for _, end, index in reversed(line.anchors):
+            if numbered and line.anchors:
+                pieces: list[str] = []
+                place = 0
+                for _, end, index in line.anchors:
                     anchor = self.anchors[index]
                     if anchor.label != anchor.url:
-                        text = f"{text[:end]} [{numbers[anchor.url]}]{text[end:]}"
+                        pieces += text[place:end], f" [{numbers[anchor.url]}]"
+                        place = max(place, end)
+                text = "".join(pieces) + text[place:]
             if line.quoted:
                 text = f"{'>' * line.quoted} {text}".rstrip()
             written.append(text)

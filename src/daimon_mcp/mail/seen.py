@@ -15,13 +15,14 @@ from daimon_mcp.mail.sanitize import clean_text
 
 MAX_TEXT = 1_000_000
 MAX_HTML = 2_000_000
+MAX_HTML_PARTS = 100
+"""HTML parts of a mail that are read; people send a few."""
+MAX_ANCHORS = 5_000
 
-_WORDS = re.compile(r"\w+")
 _WORD = re.compile(r"\w{2,40}")
-_URL = re.compile(r"\S{0,20}://\S+|\S+@\S+")
+_RULER = re.compile(r"[\s*_=~#–—-]{2,}")
 _LEAST_WORDS = 10  # fewer say nothing about whether two texts are the same
 _SAME = 0.5
-_COMPARED = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Seen:
 
     `text` has `[n]` after each anchor, n counting distinct URLs; `plain` is what the text/plain parts said; `html` is
     the decoded, unsafe HTML of all parts, or None. `anchors` is None when there is no HTML. `alt_mismatch` says that a
-    text/plain part and the HTML beside it hold other words.
+    text/plain part and the HTML beside it hold other words. `unseen` are the lines, by index, that only a text/plain
+    part has although there is HTML beside it, without a word (pictures, nothing) or one of too many: no person sees
+    them, so nothing in them may ask for anything.
     """
 
     text: str
@@ -52,6 +55,7 @@ class Seen:
     trackers: int
     alt_mismatch: bool
     warnings: tuple[str, ...]
+    unseen: frozenset[int] = frozenset()
 
 
 def see(stretches: Iterable[Stretch]) -> Seen:
@@ -73,6 +77,9 @@ class _Whole:
         self._hidden_chars = self._images = self._trackers = 0
         self._has_html = self._mismatch = False
         self._room = MAX_HTML
+        self._parts_left = MAX_HTML_PARTS
+        self._numbers: dict[str, int] = {}
+        self._unseen: set[int] = set()
         self._warnings: dict[str, None] = {}
 
     def add(self, stretch: Stretch) -> None:
@@ -86,32 +93,58 @@ class _Whole:
             self._append(plain, lines_of(plain))
             return
         self._has_html = True
-        if len(stretch.html) > self._room:
+        if len(stretch.html) > self._room or not self._parts_left:
             self._warnings["html was cut"] = None
+        if not self._parts_left:
+            self._append_unseen(plain)
+            return
+        self._parts_left -= 1
         source = stretch.html[: self._room]
         self._room -= len(source)
         self._rich.append(source)
-        view = render_html(source)
+        view = self._within_room(render_html(source))
         self._hidden += view.hidden
         self._hidden_chars += view.hidden_chars
         self._images += view.images
         self._trackers += view.trackers
         for warning in view.warnings:
             self._warnings[warning] = None
-        seen = view.text()
-        if plain.strip() and (not seen.strip() or (not view.anchors and _words(plain) == _words(seen))):
-            # All of it is in pictures; or it is the same, and the plain form has its writer's own line breaks.
+        if not any(line.text for line in view.lines):
+            self._append_view(view)  # its pictures may be links
+            self._append_unseen(plain)
+        elif plain.strip() and not view.anchors and _is_the_same(plain, view):
+            # The plain form has its writer's own line breaks.
             self._append(plain, lines_of(plain))
-            return
-        if plain.strip() and not _same_words(plain, seen):
-            self._mismatch = True
-        self._append_view(view)
+        else:
+            if plain.strip() and not _same_words(plain, view):
+                self._mismatch = True
+            self._append_view(view)
 
     def _append(self, text: str, lines: Iterable[Line]) -> None:
         if text.strip():
             self._part()
             self._texts.append(text)
             self._lines += lines
+
+    def _append_unseen(self, plain: str) -> None:
+        """Adds the plain form beside HTML that shows no words: it may say what it likes, nobody would know."""
+        first = len(self._lines)
+        self._append(plain, lines_of(plain))
+        self._unseen.update(range(first, len(self._lines)))
+        self._mismatch = self._mismatch or bool(plain.strip())
+
+    def _within_room(self, view: HtmlView) -> HtmlView:
+        """The view with as many of its anchors as the mail may still have; the text of the others stays."""
+        room = MAX_ANCHORS - len(self._anchors)
+        if len(view.anchors) >= room and view.anchors:
+            self._warnings["links were cut"] = None
+        if len(view.anchors) <= room:
+            return view
+        lines = tuple(
+            replace(line, anchors=tuple(each for each in line.anchors if each[2] < room)) if line.anchors else line
+            for line in view.lines
+        )
+        return replace(view, lines=lines, anchors=view.anchors[:room])
 
     def _append_view(self, view: HtmlView) -> None:
         if any(line.text for line in view.lines):
@@ -122,12 +155,8 @@ class _Whole:
             self._lines.append(replace(line, anchors=moved) if moved and first_anchor else line)
         for anchor in view.anchors:
             self._anchors.append(replace(anchor, line=anchor.line + first_line) if anchor.line >= 0 else anchor)
-        # Numbers go through all of the body; where there is one HTML part, as nearly always, they are its own.
-        numbered = view if not first_anchor else self._as_view(first_line)
-        self._texts.append(numbered.text(numbered=True))
-
-    def _as_view(self, first_line: int) -> HtmlView:
-        return HtmlView(tuple(self._lines[first_line:]), tuple(self._anchors), (), 0, 0, 0)
+        # Numbers go through all of the body.
+        self._texts.append(view.text(numbered=True, numbers=self._numbers))
 
     def _part(self) -> None:
         if self._lines:
@@ -150,18 +179,41 @@ class _Whole:
             trackers=self._trackers,
             alt_mismatch=self._mismatch,
             warnings=tuple(self._warnings),
+            unseen=frozenset(self._unseen),
         )
 
 
-def _words(text: str) -> list[str]:
-    return _WORDS.findall(text[:_COMPARED].casefold())
+def _is_the_same(plain: str, view: HtmlView) -> bool:
+    """Whether the plain form is the view but for white space, and tells quotes and rulers apart as the view does.
+
+    All of it is compared, character by character: what differs is a text that nobody sees.
+    """
+    lines = lines_of(plain)
+    return _squeezed(lines) == _squeezed(view.lines) and (
+        _squeezed(line for line in lines if line.quoted) == _squeezed(line for line in view.lines if line.quoted)
+        and _rulers(lines) == _rulers(view.lines)
+    )
 
 
-def _same_words(plain: str, seen: str) -> bool:
+def _squeezed(lines: Iterable[Line]) -> str:
+    return "".join("".join(line.text.split()) for line in lines)
+
+
+def _rulers(lines: Iterable[Line]) -> list[str]:
+    """The lines of marks alone, which part a text from its signature or from what it quotes."""
+    return ["".join(line.text.split()) for line in lines if _RULER.fullmatch(line.text)]
+
+
+def _same_words(plain: str, view: HtmlView) -> bool:
     """Whether at least half of the words of the plain form are in what is seen; URLs count in neither."""
-    words = Counter(_WORD.findall(_URL.sub(" ", plain[:_COMPARED]).casefold()))
+    words = _counted(plain)
     total = words.total()
     if total < _LEAST_WORDS:
         return True
-    known = Counter(_WORD.findall(_URL.sub(" ", seen[: 2 * _COMPARED]).casefold()))
+    known = _counted("\n".join(line.text for line in view.lines))
     return (words & known).total() >= _SAME * total
+
+
+def _counted(text: str) -> Counter[str]:
+    told = " ".join(word for word in text.casefold().split() if "://" not in word and "@" not in word)
+    return Counter(_WORD.findall(told))

@@ -19,14 +19,23 @@ _STATES = {"failed": DeliveryState.BOUNCED, "delivered": DeliveryState.DELIVERED
 _MOST_DIAGNOSTIC = 1000
 
 
-def reported_message(tx: Transaction, inbox: Inbox, content: Content) -> StoredMessage | None:
-    """The message of this inbox that an incoming report is about, if it is one of ours."""
+def reported_message(tx: Transaction, inbox: Inbox, content: Content, mail_from: str) -> StoredMessage | None:
+    """The message of this inbox that an incoming report is about, if it is one of ours.
+
+    A report has the null sender (RFC 3464 §2) and speaks of somebody the message went to; anything else is mail like
+    all other, whatever it says.
+    """
     bounce: dict[str, Any] | None = content.reading.get("bounce")
-    if bounce is None or not bounce.get("original_message_id"):
+    if mail_from or bounce is None or not bounce.get("original_message_id"):
         return None
     row = tx.one(sql.message_by_message_id, inbox_no=inbox.no, message_id=bounce["original_message_id"])
     found = None if row is None else messages.message_of(row)
-    return found if found is not None and found.direction == "outbound" else None
+    if found is None or found.direction != "outbound":
+        return None
+    queued = queue.by_message_in(tx, found.seq)
+    sent_to = [each.recipient.lower() for each in queue.deliveries_in(tx, queued.no)] if queued else []
+    named = {each["recipient"].lower() for each in bounce["failures"]}
+    return found if len(sent_to) == 1 or named.intersection(sent_to) else None
 
 
 def apply_report(tx: Transaction, inbox: Inbox, original: StoredMessage, content: Content, now: int) -> None:

@@ -68,5 +68,6 @@ class Changelog:
             "cursor": cursor(Of.PLACE, place_number(inbox_no, page[-1].n if page else place)),
         }
         facts = {"shown": len(told), "more": "yes" if more else None}
-        ending = "" if told else ".start" if request.since is None else ".none"
-        return Outcome(key="changes" + ending, result=result, facts=facts)
+        return Outcome(
+            key="changes" + ("" if told else ".start" if request.since is None else ".none"), result=result, facts=facts
+        )

@@ -98,7 +98,7 @@ def receive_copy(
     """
     message_id = new_id("msg", now)
     # With a thread given, it is a report of our own, and what it says is settled already.
-    original = reported_message(tx, inbox, content) if thread_seq is None else None
+    original = reported_message(tx, inbox, content, mail_from) if thread_seq is None else None
     hold_reason: str | None = None
     if original is not None:
         thread_seq = original.thread_seq

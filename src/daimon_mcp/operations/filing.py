@@ -23,7 +23,7 @@ from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import StoredMessage
 
 MOST_LABELS = 50  # of one message
-MOST_MESSAGES = 5000  # of a thread that is filed at once
+_CHUNK = 200  # messages of a thread that are filed in one write
 
 _Labels = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]] | None, Field(max_length=20)]
 _Place = Literal["inbox", "trash", "spam"]
@@ -165,21 +165,13 @@ class Filing:
         )
 
     async def update_thread(self, actor: Actor, request: UpdateThread) -> Outcome:
-        """The same for every message of a thread, at once. Raises THREAD_NOT_FOUND, INVALID_REQUEST."""
+        """The same for every message of a thread. Raises THREAD_NOT_FOUND, INVALID_REQUEST."""
         actor.require("message_update")
         core = self._core
         wish = _Wish(request)
         thread = await access.thread(core, actor, request.thread_id)
 
-        def run(tx: Transaction) -> int:
-            changed = 0
-            for seq, _ in tx.all(sql.thread_message_ids, thread_seq=thread.seq, limit=MOST_MESSAGES):
-                message = messages.in_tx(tx, seq)
-                if message.mailbox != inboxes.SCHEDULED or wish.move is None:
-                    changed += self._file(tx, actor, message, wish)
-            return changed
-
-        count = await core.database.write(run)
+        count = await self._file_thread(actor, thread.seq, wish)
         stored = await threads.by_id(core.database, thread.id, actor.account_no)
         assert stored is not None
         result: dict[str, Any] = {"thread": {**thread_view(stored), "messages": []}, "messages_changed": count}
@@ -188,21 +180,38 @@ class Filing:
     async def delete_thread(self, actor: Actor, request: DeleteThread) -> Outcome:
         """A thread with all its messages to Trash. Raises THREAD_NOT_FOUND."""
         actor.require("message_delete")
-        core = self._core
-        thread = await access.thread(core, actor, request.thread_id)
+        thread = await access.thread(self._core, actor, request.thread_id)
         wish = _Wish(UpdateThread(thread_id=thread.id, move_to="trash"))
 
-        def run(tx: Transaction) -> int:
-            moved = 0
-            for seq, _ in tx.all(sql.thread_message_ids, thread_seq=thread.seq, limit=MOST_MESSAGES):
-                message = messages.in_tx(tx, seq)
-                if message.mailbox != inboxes.SCHEDULED:
-                    moved += self._file(tx, actor, message, wish)
-            return moved
-
-        moved = await core.database.write(run)
+        moved = await self._file_thread(actor, thread.seq, wish)
         result = {"deleted": True, "thread_id": thread.id, "messages_deleted": moved}
         return Outcome(key="delete_thread", result=result, facts={"thread": thread.id, "count": moved})
+
+    async def _file_thread(self, actor: Actor, thread_seq: int, wish: _Wish) -> int:
+        """Do to every message of a thread what is wished, _CHUNK of them in one write; how many that altered.
+
+        Others' writes come in between. What was done before a stop stays done, and doing it again does the rest.
+        """
+        core = self._core
+        after = altered = 0
+        while True:
+
+            def run(tx: Transaction, after: int = after) -> tuple[int, int | None]:
+                found = tx.all(sql.thread_message_ids, thread_seq=thread_seq, after=after, limit=_CHUNK)
+                done = 0
+                for seq, _ in found:
+                    message = messages.in_tx(tx, seq)
+                    if message.mailbox != inboxes.SCHEDULED or wish.move is None:
+                        done += self._file(tx, actor, message, wish, refresh=False)
+                if done:
+                    threads.refresh_labels(tx, thread_seq)
+                return done, found[-1][0] if len(found) == _CHUNK else None
+
+            done, following = await core.database.write(run)
+            altered += done
+            if following is None:
+                return altered
+            after = following
 
     async def _message(self, actor: Actor, reference: str) -> StoredMessage:
         message = await access.message(self._core, actor, reference)
@@ -210,7 +219,9 @@ class Filing:
             raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
         return message
 
-    def _file(self, tx: Transaction, actor: Actor, message: StoredMessage, wish: _Wish) -> bool:
+    def _file(
+        self, tx: Transaction, actor: Actor, message: StoredMessage, wish: _Wish, *, refresh: bool = True
+    ) -> bool:
         """Do all that is wished to one message, as it is in this transaction; whether that altered it."""
         now = self._core.clock.now()
         altered = False
@@ -218,22 +229,22 @@ class Filing:
         if labels is not None:
             if len(labels) > MOST_LABELS:
                 raise refuse([FieldProblem("add_labels", f"a message has at most {MOST_LABELS} labels")])
-            altered |= messages.set_labels(tx, message, labels, at=now)
+            altered |= messages.set_labels(tx, message, labels, at=now, refresh=refresh)
         if wish.seen is not None:
             altered |= messages.set_seen(tx, message, wish.seen, at=now)
         place = wish.place_for(message)
         if place is not None:
-            altered |= self._move(tx, message, place, now)
+            altered |= self._move(tx, message, place, now, refresh=refresh)
         if altered:
             tx.announce(_changed(actor, message))
         return altered
 
     @staticmethod
-    def _move(tx: Transaction, message: StoredMessage, place: str, now: int) -> bool:
+    def _move(tx: Transaction, message: StoredMessage, place: str, now: int, *, refresh: bool) -> bool:
         _movable(message)
         if place != "inbox":
             what = What.TRASHED if place == "trash" else What.MOVED
-            return messages.move(tx, message, _MAILBOX[place], what=what, at=now)
+            return messages.move(tx, message, _MAILBOX[place], what=what, at=now, refresh=refresh)
         if message.hold_reason is not None:
             messages.release(tx, message, at=now)
             fresh = messages.in_tx(tx, message.seq)
@@ -245,7 +256,7 @@ class Filing:
         if message.mailbox not in messages.ASIDE:
             return False  # it stands where it belongs
         home = inboxes.INBOX if message.direction == "inbound" else inboxes.SENT
-        return messages.move(tx, message, home, what=What.RESTORED, at=now)
+        return messages.move(tx, message, home, what=What.RESTORED, at=now, refresh=refresh)
 
 
 def _present(tx: Transaction, seq: int) -> StoredMessage:

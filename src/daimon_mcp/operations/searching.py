@@ -90,6 +90,8 @@ class Searching:
         """
         actor.require("message_read")
         query = parse(request.query, self._core.clock.now())
+        if query.node is None:
+            raise invalid("query", "holds nothing to look for: no word, no operator that finds any", "from:ann invoice")
         ranked = request.sort == "relevance"
         where = await self._inboxes(actor, request.inbox)
         if ranked and len(where) > MOST_RANKED_INBOXES:
@@ -123,6 +125,8 @@ class Searching:
                 "shown": len(page),
                 "more": "yes" if following else None,
                 "older": "yes" if older and not following else None,
+                "empty": _named(query.empty),
+                "near": _named(query.near),
             },
         )
 
@@ -200,6 +204,10 @@ class Searching:
             for seq, names in (await search.files(self._core.database, list(unseen))).items():
                 _mark_files(unseen[seq], markers, names)
         return shown
+
+
+def _named(operators: Sequence[str]) -> str | None:
+    return " ".join(f"{name}:" for name in operators) or None
 
 
 def _markers(query: Query) -> dict[Column, Marker]:

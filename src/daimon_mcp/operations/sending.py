@@ -47,7 +47,6 @@ from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import NewMessage, StoredMessage
 
-
 _LATEST_START = 10 * MINUTE
 
 

@@ -259,8 +259,8 @@ thread_absorb = Statement(
     'UPDATE threads SET subject=:subject_::VARCHAR, base_subject=:base_subject_::VARCHAR, participants_json=:participants_json_::VARCHAR, labels_json=:labels_json_::VARCHAR, message_count=:messages::BIGINT, unread_count=:unread::BIGINT, created_at=:created_at_::BIGINT, last_at=:last_at_::BIGINT WHERE threads.seq = :thread_seq::BIGINT',
 )
 thread_message_ids = Statement(
-    'SELECT messages.seq, messages.id FROM messages WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL ORDER BY messages.seq LIMIT :limit OFFSET 0',
-    'SELECT messages.seq, messages.id FROM messages WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.deleted_at IS NULL ORDER BY messages.seq LIMIT :limit',
+    'SELECT messages.seq, messages.id FROM messages WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL AND messages.seq > :after ORDER BY messages.seq LIMIT :limit OFFSET 0',
+    'SELECT messages.seq, messages.id FROM messages WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.deleted_at IS NULL AND messages.seq > :after::BIGINT ORDER BY messages.seq LIMIT :limit',
 )
 thread_add = Statement(
     'UPDATE threads SET participants_json=:participants_json, message_count=(threads.message_count + :messages), unread_count=(threads.unread_count + :unread), last_at=CASE WHEN (:at > threads.last_at) THEN :at ELSE threads.last_at END WHERE threads.seq = :thread_seq RETURNING message_count',

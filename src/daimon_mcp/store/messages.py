@@ -296,7 +296,7 @@ def place(tx: Transaction, new: NewMessage) -> Placed:
     for label in new.labels:
         tx.run(sql.label_insert, inbox_no=new.inbox_no, label=label, seq=seq)
     if new.labels:
-        threads.refresh_labels(tx, joined.seq)
+        threads.add_labels(tx, joined.seq, new.labels)
     search.add(tx, seq, _searchable(content, new.bcc))
     for moved_seq, moved_id in joined.moved:
         changes.record(
@@ -349,14 +349,15 @@ def _searchable(content: Content, bcc: Sequence[Person]) -> search.Indexed:
     )
 
 
-def move(tx: Transaction, message: StoredMessage, mailbox: str, *, what: str, at: int) -> bool:
+def move(tx: Transaction, message: StoredMessage, mailbox: str, *, what: str, at: int, refresh: bool = True) -> bool:
     """Put a message into another mailbox of its inbox: a new UID there, a tombstone here.
 
-    False if it stands there already or is deleted. Counters follow when it goes to Trash or Spam, or comes back.
+    False if it stands there already or is deleted. Counters follow when it goes to Trash or Spam, or comes back, and so
+    do the labels of its thread, unless the caller will `refresh` them for many messages at once.
     """
     row = tx.one(sql.message_now, seq=message.seq)
     assert row is not None
-    mailbox_no, uid, thread_seq, seen, was_aside, _, deleted_at, _ = row
+    mailbox_no, uid, thread_seq, seen, was_aside, labels, deleted_at, _ = row
     target = tx.one(sql.mailbox_by_name, inbox_no=message.inbox_no, name=mailbox)
     assert target is not None
     if deleted_at is not None or target[0] == mailbox_no:
@@ -372,7 +373,8 @@ def move(tx: Transaction, message: StoredMessage, mailbox: str, *, what: str, at
     )
     if aside != was_aside:
         _count(tx, message, thread_seq, -1 if aside else 1, unseen)
-        threads.refresh_labels(tx, thread_seq)
+        if refresh and labels != "[]":
+            threads.refresh_labels(tx, thread_seq)
     changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=what, at=at)
     return True
 
@@ -423,8 +425,13 @@ def set_seen(tx: Transaction, message: StoredMessage, seen: bool, *, at: int) ->
     return True
 
 
-def set_labels(tx: Transaction, message: StoredMessage, labels: Sequence[str], *, at: int) -> bool:
-    """Give a message exactly these labels; whether that changed anything. Its thread's follow."""
+def set_labels(
+    tx: Transaction, message: StoredMessage, labels: Sequence[str], *, at: int, refresh: bool = True
+) -> bool:
+    """Give a message exactly these labels; whether that changed anything.
+
+    Its thread's follow, unless the caller will `refresh` them for many messages at once.
+    """
     row = tx.one(sql.message_now, seq=message.seq)
     assert row is not None
     wanted = list(dict.fromkeys(labels))
@@ -435,7 +442,8 @@ def set_labels(tx: Transaction, message: StoredMessage, labels: Sequence[str], *
     tx.run(sql.labels_delete, seq=message.seq)
     for label in wanted:
         tx.run(sql.label_insert, inbox_no=message.inbox_no, label=label, seq=message.seq)
-    threads.refresh_labels(tx, row[2])
+    if refresh:
+        threads.refresh_labels(tx, row[2])
     changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=What.LABELS, at=at)
     return True
 

@@ -455,7 +455,7 @@ thread_absorb = (
 )
 thread_message_ids = (
     select(messages.c.seq, messages.c.id)
-    .where(messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None))
+    .where(messages.c.thread_seq == b("thread_seq"), messages.c.deleted_at.is_(None), messages.c.seq > b("after"))
     .order_by(messages.c.seq)
     .limit(b("limit"))
 )

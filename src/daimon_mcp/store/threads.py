@@ -154,7 +154,7 @@ def join(tx: Transaction, arrival: Arrival, *, forced: int | None, counted: bool
             rest = [seq for seq in (*found[1:], *((own,) if own is not None else ())) if seq != target.seq]
             for seq in dict.fromkeys(rest):
                 other = _known(tx, seq)
-                if other.related_seq is None and target.related_seq is None:
+                if other.related_seq is None and target.related_seq is None and _may_merge(arrival, other, target):
                     smaller, larger = (target, other) if other.messages > target.messages else (other, target)
                     moved += _merge(tx, inbox_no, smaller, larger)
                     one_less += int(smaller.messages > 0)
@@ -249,6 +249,17 @@ def _child_began_anew(tx: Transaction, arrival: Arrival, thread_seq: int) -> boo
     return splits_off(kind=kind, subject=subject, text=text, parent_subject=arrival.subject, parent_text=arrival.text)
 
 
+def _may_merge(arrival: Arrival, one: _Known, other: _Known) -> bool:
+    """Whether a message may make two conversations one: our own may, and mail of somebody who takes part in both.
+
+    Ids can be guessed; who was in neither cannot pull other people's threads together.
+    """
+    if arrival.sender is None:
+        return True
+    sender = arrival.sender.lower()
+    return all(sender in _emails(each.participants) or not each.messages for each in (one, other))
+
+
 def _by_subject(tx: Transaction, arrival: Arrival) -> _Known | None:
     """The newest thread of this subject that an answer without references may join."""
     if not arrival.base_subject.strip():
@@ -262,7 +273,7 @@ def _by_subject(tx: Transaction, arrival: Arrival) -> _Known | None:
         if may_join_by_subject(
             subject=arrival.subject,
             parents=(),
-            people=_emails(arrival.people),
+            people=(arrival.sender or "",),  # who is only named in it, may not know of it
             at=arrival.at,
             thread_subject=subject,
             thread_people=_emails(orjson.loads(participants)),
@@ -275,7 +286,7 @@ def _by_subject(tx: Transaction, arrival: Arrival) -> _Known | None:
 
 def _merge(tx: Transaction, inbox_no: int, source: _Known, into: _Known) -> list[tuple[int, str]]:
     """Put all of one thread into another; the messages that moved. The old id leads to the new thread from now on."""
-    moved = [(row[0], row[1]) for row in tx.all(sql.thread_message_ids, thread_seq=source.seq, limit=100_000)]
+    moved = [(row[0], row[1]) for row in tx.all(sql.thread_message_ids, thread_seq=source.seq, after=0, limit=1 << 40)]
     for statement in (sql.thread_move_messages, sql.thread_move_related, sql.thread_move_merged):
         tx.run(statement, from_seq=source.seq, to_seq=into.seq)
     tx.run(sql.thread_move_refs, inbox_no=inbox_no, from_seq=source.seq, to_seq=into.seq)
@@ -308,6 +319,13 @@ def welcome(tx: Transaction, thread_seq: int, people: Iterable[dict[str, str]], 
     known = _known(tx, thread_seq)
     merged = orjson.dumps(_merged(known.participants, people)).decode()
     tx.run(sql.thread_add, thread_seq=thread_seq, messages=0, unread=0, at=at, participants_json=merged)
+
+
+def add_labels(tx: Transaction, thread_seq: int, labels: Iterable[str]) -> None:
+    """Show labels that a message of the thread has got, beside those it shows."""
+    known = _known(tx, thread_seq).labels
+    if more := sorted({*known, *labels}):
+        tx.run(sql.thread_set_labels, thread_seq=thread_seq, labels_json_=orjson.dumps(more).decode())
 
 
 def refresh_labels(tx: Transaction, thread_seq: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from tests.faces.mcp.kit import HANDSHAKES, MODERN, arrive, wired
 from tests.support.daimon import Daimon, running, settings_for
 
+from daimon_mcp.domain.refusals import Refused
+from daimon_mcp.faces.mcp.dialect import ToolDialect
 from daimon_mcp.faces.mcp.tools import ALL, NAMES, chosen
 from daimon_mcp.operations.inboxes import CreateInbox
 from daimon_mcp.settings import SettingsError
@@ -120,7 +123,8 @@ def test_profiles_lists_and_exclusions() -> None:
 
 def test_read_only_overrides_everything() -> None:
     for only in ((), ("send_email", "get_message")):
-        assert all(tool.reads for tool in chosen(profile="full", only=only, read_only=True))
+        assert all(tool.reads and not tool.secret for tool in chosen(profile="full", only=only, read_only=True))
+    assert chosen(profile="full", only=["get_smtp_credentials"], read_only=True) == ()
     assert [tool.name for tool in chosen(profile="core", only=["send_email"], read_only=True)] == []
 
 
@@ -145,7 +149,7 @@ def test_a_profile_that_does_not_exist_is_an_error_of_the_settings(tmp_path: Pat
             {"exclude_tools": ["send_email", "send_draft"]},
             {t.name for t in ALL if t.core} - {"send_email", "send_draft"},
         ),
-        ({"read_only": True}, {t.name for t in ALL if t.core and t.reads}),
+        ({"read_only": True}, {t.name for t in ALL if t.core and t.reads} - {"get_smtp_credentials"}),
     ],
     ids=["full", "tools", "exclude_tools", "read_only"],
 )
@@ -178,11 +182,15 @@ async def test_read_only_tools_change_nothing(daimon: Daimon) -> None:
         found = (await reader.do("list_messages", inbox=inbox["id"]))["messages"][0]
         assert (await reader.do("get_message", message_id=found["id"]))["read"] is False
         assert (await reader.do("list_messages", inbox=inbox["id"]))["unread_count"] == 1
-        refused = await reader.call("get_smtp_credentials")
-        assert refused.error == "SMTP_REQUIRES_PAID"
-        # A link would be a write, and the tool that makes one is not there.
-        assert "upgrade_context" not in refused.envelope
-        assert "create_upgrade_link" not in refused.text
+    # A link would be a write, and the tool that makes one is not there.
+    looking = replace(await daimon.actor(), read_only=True)
+    with pytest.raises(Refused) as refused:
+        await daimon.operations.accounts.get_smtp_credentials(looking, host=None, port=None)
+    names = [tool.name for tool in chosen(profile="full", read_only=True)]
+    said = await daimon.operations.guide.refusal(refused.value, ToolDialect(names), actor=looking)
+    assert said["error"] == "SMTP_REQUIRES_PAID"
+    assert "upgrade_context" not in said
+    assert "create_upgrade_link" not in str(said)
     async with daimon.agent() as agent:
         assert (await agent.do("get_capabilities"))["tier"] == "free"
         assert await daimon.operations.upgrades.open_count() == 0

@@ -13,24 +13,23 @@ from typing import Any, cast
 
 _TAGS = (
     "antml:[a-z_]{1,30}|assistant|context|developer|document|function(?:_call|_calls|_result|_results)?|human|important"
-    "|instructions?|invoke|parameter|s|sys|system(?:_prompt|-reminder)?|think(?:ing)?|tool(?:_call|_calls|_response"
-    "|_result|_results|_use)?|user"
+    "|instructions?|invoke|mail-[0-9a-f]{8}|parameter|s|(?:start|end)_of_turn|sys|system(?:_prompt|-reminder)?"
+    "|think(?:ing)?|tool(?:_call|_calls|_response|_result|_results|_use)?|user"
 )
 _TOKEN = re.compile(
-    rf"<\|(?=[^|<>\n]{{1,40}}\|>)|<(?=/?(?:{_TAGS})(?:\s[^<>\n]{{0,200}})?/?>)|<<(?=/?SYS>>)|\[(?=/?INST\])",
+    rf"<[|｜](?=[^|｜<>\n]{{1,40}}[|｜]>)|<(?=/?(?:{_TAGS})(?:\s[^<>\n]{{0,200}})?/?>)|<<(?=/?SYS>>)|\[(?=/?(?:INST|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\])",
     re.IGNORECASE,
 )
 _ROLE = re.compile(
     r"^([ \t>*_#]{0,8}(?:system|assistant|human|user|developer|tool)[ \t*_]{0,4}):", re.IGNORECASE | re.MULTILINE
 )
 _MAY_HOLD = re.compile(r"[<\[:]")
-_INSTEAD = {"<": "‹", "[": "［", "<|": "‹|", "<<": "‹‹"}
+_INSTEAD = {"<": "‹", "[": "［", "<|": "‹|", "<｜": "‹｜", "<<": "‹‹"}
 
-# What must arrive as it was written to be of any use: addresses, ids, URLs, codes.
+# What must arrive as it was written to be of any use; addresses and ids that hold a token are none.
 _VERBATIM = frozenset(
-    {"url", "cta_links", "value", "id", "message_id", "thread_id", "inbox_id", "references", "in_reply_to", "body_html",
-     "from_address", "to_addresses", "cc_addresses", "bcc_addresses", "cursor", "next_cursor", "download_url", "path",
-     "upload_url", "operator_action_url", "magic_link", "agent_script", "next_steps", "password", "api_key"}
+    {"url", "cta_links", "value", "body_html", "cursor", "next_cursor", "download_url", "path", "upload_url",
+     "operator_action_url", "magic_link", "agent_script", "next_steps", "password", "api_key", "account_api_key"}
 )  # fmt: skip
 
 

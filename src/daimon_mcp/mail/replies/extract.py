@@ -11,6 +11,7 @@ from daimon_mcp.mail.replies.attribution import find_attribution
 from daimon_mcp.mail.replies.dividers import find_original_divider, is_above_line, is_bounce, is_forward_divider
 from daimon_mcp.mail.replies.forwards import read_forwarded
 from daimon_mcp.mail.replies.header_block import find_header_block, is_ruler, label_of
+from daimon_mcp.mail.replies.markup import settled
 from daimon_mcp.mail.replies.reply import Reply
 from daimon_mcp.mail.replies.rows import CLIP, COLONS, Row, clean, rows_of, text_of
 from daimon_mcp.mail.replies.signatures import is_signature_like, signature_start
@@ -48,7 +49,7 @@ def extract_reply(lines: Sequence[Line], *, is_reply: bool, bulk: bool = False) 
     the end. `bulk` says that a list or a machine sent it: nothing is taken for a signature. Never raises; the time is
     linear, and what lies beyond the first 256 Ki characters is not looked at but goes with the part it follows.
     """
-    rows = rows_of(lines)
+    rows = settled(rows_of(lines))
     if not rows:
         return Reply(text_of(lines), "", "", None, "none", 1.0)
     return _Extraction(list(lines), rows, is_reply=is_reply, bulk=bulk).run()

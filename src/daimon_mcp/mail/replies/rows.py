@@ -33,8 +33,8 @@ class Row(NamedTuple):
     """One line that is not blank.
 
     `at` is its index among the lines, `text` is clean: no invisible marks, white space collapsed, at most `CLIP`
-    characters. `gap` says that a blank line stands above it. `quoted` is its depth, at least 1 inside markup that
-    quotes (`markup`). `signature` says that markup calls it one.
+    characters. `gap` says that a blank line stands above it. `quoted` is its depth. `markup` says that it is inside
+    markup that quotes, `signature` that markup calls it one; `markup.settled` decides which of these to believe.
     """
 
     at: int
@@ -122,28 +122,4 @@ def rows_of(lines: Sequence[Line]) -> list[Row]:
             gap = False
         elif not line.quoted:
             gap = True
-    return _settle_markup(rows)
-
-
-def _settle_markup(rows: list[Row]) -> list[Row]:
-    """Rows in markup that quotes get a depth of at least 1, but for answers that were written into it.
-
-    Such markup holds either an attribution, blockquotes, and perhaps answers between and below them, or the whole
-    quoted mail flat: then all of it is quoted.
-    """
-    at = 0
-    while at < len(rows):
-        if not rows[at].markup:
-            at += 1
-            continue
-        end = at
-        while end < len(rows) and rows[end].markup:
-            end += 1
-        first = next((index for index in range(at, end) if rows[index].quoted), end)
-        layered = first < end and first - at <= 5 and (first == at or rows[first - 1].text[-1] in COLONS)
-        for index in range(at, end):
-            row = rows[index]
-            if not row.quoted:
-                rows[index] = row._replace(markup=False) if layered and index > first else row._replace(quoted=1)
-        at = end
     return rows

@@ -119,7 +119,7 @@ def _step(rows: Sequence[Row], end: int) -> int:
         return end
     if (start := _block_start(rows, end)) < end:
         return start
-    if _is_tagline(last.text):
+    if is_tagline(last.text):
         return end - 1
     if (start := _notice_start(rows, end)) < end:
         return start
@@ -159,7 +159,7 @@ def _is_short_close(rows: Sequence[Row]) -> bool:
     return len(rows) <= 4 and all(len(row.text) <= 45 and row.text[-1] not in ".:!?;,。：！？" for row in rows)
 
 
-def _is_tagline(text: str) -> bool:
+def is_tagline(text: str) -> bool:
     if len(text) > 300:
         return False
     shown = _LINK.sub("", text).strip(" .-–—_*[]<>()|")
@@ -184,11 +184,11 @@ def _notice_start(rows: Sequence[Row], end: int) -> int:
             return start
         if row.gap or start == 0 or _INTENDED.match(row.text):
             paragraph = " ".join(part.text for part in rows[start : min(end, start + 12)])[:3_000]
-            return start if _is_notice(paragraph) else end
+            return start if is_notice(paragraph) else end
     return end
 
 
-def _is_notice(paragraph: str) -> bool:
+def is_notice(paragraph: str) -> bool:
     if _NOTICE.match(paragraph.lstrip("*_ ")) or _INTENDED.match(paragraph):
         return True
     return len(paragraph) > 80 and _SECRET.search(paragraph) is not None and _ADDRESSEE.search(paragraph) is not None
@@ -197,14 +197,14 @@ def _is_notice(paragraph: str) -> bool:
 def is_signature_like(rows: Sequence[Row]) -> bool:
     """Whether rows below a quote are the sender's signature and no answer: few, short, with a telephone number, an
     address or a separator among them."""
-    if not rows or len(rows) > 12 or any(len(row.text) > 80 and not _is_notice(row.text) for row in rows):
+    if not rows or len(rows) > 12 or any(len(row.text) > 80 and not is_notice(row.text) for row in rows):
         return False
     return any(
         row.signature
         or _SEPARATOR.match(row.text)
-        or _is_tagline(row.text)
+        or is_tagline(row.text)
         or "@" in row.text
-        or _is_notice(row.text)
+        or is_notice(row.text)
         or sum(character.isdigit() for character in row.text) >= 7
         for row in rows
     )

@@ -1,0 +1,123 @@
+"""What an account is told it can do is what it can do: on each tier, with and without a relay, with a port taken."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from tests.support.daimon import Agent, Daimon, running
+
+from daimon_mcp.domain.accounts import AccountStatus
+from daimon_mcp.domain.tiers import Tier
+
+RELAY = {"relay": {"host": "relay.invalid", "port": 25, "security": "none"}}
+SENDS = {"send_messages", "schedule_messages", "send_to_other_servers"}
+UNPAID = ("SEND_REQUIRES_PAID", "create_upgrade_link")
+
+
+async def sorted_out(agent: Agent) -> tuple[set[str], dict[str, tuple[str, str | None]]]:
+    """What can be done, and of what cannot the reason and the way to it."""
+    said = await agent.do("get_capabilities")
+    cannot = {each["action"]: (each["reason"], each.get("unlock")) for each in said["cannot"]}
+    return {each["action"] for each in said["can"]}, cannot
+
+
+@pytest.mark.parametrize(
+    ("sections", "tier", "expected"),
+    [
+        ({}, Tier.FREE, {"send_messages": UNPAID, "schedule_messages": UNPAID,
+                         "send_to_other_servers": ("RELAY_NOT_CONFIGURED", None)}),
+        (RELAY, Tier.FREE, dict.fromkeys(SENDS, UNPAID)),
+        ({}, Tier.STARTER, {"send_to_other_servers": ("RELAY_NOT_CONFIGURED", None)}),
+        (RELAY, Tier.STARTER, {}),
+    ],
+    ids=["free", "free-with-relay", "paid", "paid-with-relay"],
+)  # fmt: skip
+async def test_sending_is_said_to_be_possible_where_it_is(
+    tmp_path: Path, sections: dict[str, Any], tier: Tier, expected: dict[str, Any]
+) -> None:
+    async with running(tmp_path / "data", sections) as daimon, daimon.agent() as agent:
+        await daimon.upgrade(tier)
+        can, cannot = await sorted_out(agent)
+        assert cannot == {"use_smtp": ("NO_SUBMISSION_LISTENER", None), **expected}
+        assert can == {
+            "receive_messages", "receive_from_other_servers", "create_inboxes", "use_drafts", "use_reply_extraction",
+            "use_link_extraction", *(SENDS - set(expected)),
+        }  # fmt: skip
+        account = await agent.do("get_account")
+        assert (account["smtp_enabled"], account["receives_from_other_servers"]) == (False, True)
+        inbox = (await agent.do("create_inbox", username="robo"))["address"]
+        for to, action in ((inbox, "send_messages"), ("ann@example.com", "send_to_other_servers")):
+            sent = await agent.call("send_email", inbox=inbox, to=to, subject="s", body="b", dry_run=True)
+            assert sent.result["ok"] is (action in can), sent.result
+
+
+async def test_a_key_a_session_and_a_suspension_take_away(daimon: Daimon) -> None:
+    await daimon.upgrade(Tier.STARTER)
+    accounts, actor = daimon.operations.accounts, await daimon.actor()
+
+    async def cannot(**narrowed: Any) -> dict[str, str]:
+        said = (await accounts.get_capabilities(replace(actor, **narrowed))).result["cannot"]
+        return {each["action"]: each["reason"] for each in said}
+
+    assert set(await cannot()) == {"send_to_other_servers", "use_smtp"}
+    assert (await cannot(inbox_no=1))["create_inboxes"] == "FORBIDDEN"
+    looking = await cannot(read_only=True)
+    assert {looking[action] for action in ("create_inboxes", *SENDS)} == {"FORBIDDEN"}
+    await daimon.operations.upgrades.set_status(actor.account_id, AccountStatus.SUSPENDED)
+    suspended = await cannot()
+    assert {suspended[action] for action in ("create_inboxes", *SENDS)} == {"ACCOUNT_SUSPENDED"}
+
+
+async def told(agent: Agent) -> list[str]:
+    """The steps of everything that tells an agent it can be written to, that say it cannot from outside."""
+    answers = [
+        await agent.call("create_inbox", username="robo", client_id="a"),
+        await agent.call("create_inbox", username="robo", client_id="a"),
+        await agent.call("get_account"),
+        await agent.call("get_capabilities"),
+    ]
+    steps = [step for answer in answers for step in answer.envelope["next_steps"]]
+    return [step for step in steps if step.startswith("No mail from other servers comes in now")]
+
+
+async def test_an_agent_is_told_that_no_mail_comes_in_from_outside(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with running(tmp_path / "data", {"smtp": {"inbound_port": port}}) as daimon:
+            async with anyio.create_task_group() as tasks:
+                await daimon.app.run_listeners(tasks, None, strict=False)
+                tasks.cancel_scope.cancel()
+            async with daimon.agent() as agent:
+                said = await told(agent)
+                assert len(said) == 4
+                assert all(f"SMTP port {port} cannot be used (Address already in use)" in step for step in said)
+                assert (await agent.do("get_account"))["receives_from_other_servers"] is False
+                assert (await sorted_out(agent))[1]["receive_from_other_servers"] == ("NOT_LISTENING", None)
+
+
+async def test_nothing_is_said_while_mail_comes_in_even_if_the_http_port_was_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        async with running(tmp_path / "data", {"http": {"port": taken.getsockname()[1]}}) as daimon:
+            async with anyio.create_task_group() as tasks:
+                await daimon.app.run_listeners(tasks, daimon.app.bind_http(strict=False), strict=False)
+                async with daimon.agent() as agent:
+                    assert await told(agent) == []
+                tasks.cancel_scope.cancel()
+            assert "HTTP port" in daimon.operations.core.notes[0]
+
+
+async def test_inbound_mail_that_is_turned_off_is_said(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "data", {"smtp": {"inbound": False}}, listeners=True) as daimon,
+        daimon.agent() as agent,
+    ):
+        assert len(await told(agent)) == 4
