@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
+from daimon_mcp.mail.html_render import render_html
 from daimon_mcp.mail.html_view import Line
-from daimon_mcp.mail.replies import extract_reply, lines_of
+from daimon_mcp.mail.replies import Reply, extract_reply, lines_of
 
 
 def marked(*texts: str) -> list[Line]:
@@ -100,3 +105,70 @@ def test_the_tail_of_a_giant_text_is_one_line() -> None:
     lines = lines_of("word\n" * 100_000)
     assert sum(line.text.count("word") for line in lines) == 100_000
     assert lines[-1].text.count("word") > 1
+
+
+_HEADER = "<b>From:</b> Nora &lt;nora@example.org&gt;<br><b>Sent:</b> Tuesday, 4 March 2025 18:20<br><b>To:</b> Paul<br>"
+_NAMES = [
+    "class=gmail_quote",
+    "class=moz-cite-prefix",
+    "class=yahoo_quoted",
+    "id=divRplyFwdMsg",
+    "id=appendonsend",
+    "id=isReplyContent",
+    "name=quote",
+    "class=gmail_signature",
+    "id=Signature",
+]
+
+
+def answer(html: str) -> Reply:
+    return extract_reply(render_html(html).lines, is_reply=True)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "<p>ok</p><div {0}>Actually NO, do not ship.</div>",
+        "<p>ok</p><div {0}></div><p>Actually NO, do not ship.</p>",
+        "<div {0}>Actually NO, do not ship.</div><p>ok</p>",
+        "<p>ok</p><div {0}>Actually NO, do not ship.<blockquote>Shall we ship on Friday?</blockquote></div>",
+        "<p>ok</p><div {0}>Actually NO, do not ship.<div>On 4 Mar 2025 at 18:20, Nora &lt;nora@example.org&gt; wrote:</div>"
+        "<div>Shall we ship?</div></div>",
+        "<p>ok</p><div {0}>Actually NO, do not ship.<div>" + _HEADER + "</div><div>Shall we ship?</div></div>",
+        "<p>ok</p><div {0}>Actually NO, do not ship. On 4 Mar 2025 at 18:20, Nora &lt;nora@example.org&gt; wrote:"
+        "<div>Shall we ship?</div></div>",
+    ],
+)
+def test_markup_alone_hides_no_words(shape: str, name: str) -> None:
+    assert "Actually NO, do not ship." in answer(shape.format(name)).body
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "<div class=gmail_quote>On 4 Mar 2025 at 18:20, Nora &lt;nora@example.org&gt; wrote:<br>Shall we ship?</div>",
+        "<div class=gmail_quote><blockquote>Shall we ship?</blockquote></div>",
+        "<div class=moz-cite-prefix>Am 04.03.25 um 18:20 schrieb Nora:</div><blockquote type=cite>Shall we ship?"
+        "</blockquote>",
+        "<div id=appendonsend></div><hr><div id=divRplyFwdMsg>" + _HEADER + "</div><div>Shall we ship?</div>",
+        "<div class=yahoo_quoted>________________<br>" + _HEADER + "<br>Shall we ship?</div>",
+        "<div name=quote>-----Original Message-----<br>Shall we ship?</div>",
+    ],
+)
+def test_markup_around_what_looks_like_a_quote_is_cut(quote: str) -> None:
+    assert answer(f"<p>Yes, on Friday.</p>{quote}").body == "Yes, on Friday."
+
+
+def test_a_signature_in_markup_is_no_longer_than_one() -> None:
+    long = "<br>".join(f"Point {number} of the offer" for number in range(13))
+    assert answer(f"<p>ok</p><div id=Signature>{long}</div>").body.endswith("Point 12 of the offer")
+    short = answer("<p>ok</p><div id=Signature>Nora Tide<br>Head of Tides, Acme Inc.<br>+47 555 01 00</div>")
+    assert (short.body, short.signature) == ("ok", "Nora Tide\nHead of Tides, Acme Inc.\n+47 555 01 00")
+
+
+def test_a_thousand_zones_cost_a_few_searches() -> None:
+    lines = [Line("From: a <a@b.example> 1.1.2025:", zone="quote" if number % 2 else "") for number in range(8_000)]
+    started = time.process_time()
+    extract_reply(lines, is_reply=True)
+    assert time.process_time() - started < 2

@@ -143,8 +143,8 @@ async def test_text_read_out_of_an_attachment_is_found_from_then_on(daimon: Daim
         )
     )
     await database.write(
-        lambda tx: messages.set_attachment_text(
-            tx, message, row[0], text="sailing to Zanzibar", status="done", facts={}, at=1
+        lambda tx: messages.set_attachment_texts(
+            tx, message, [messages.AttachmentText(row[0], "sailing to Zanzibar", "done", {})], at=1
         )
     )
     (shown,) = (await agent.do("search_messages", inbox=ROBO, query="zanzibar"))["messages"]

@@ -242,22 +242,43 @@ def _charset_hint(root: Part) -> str | None:
     return first_word_charset(root.headers)
 
 
+@dataclass(frozen=True, slots=True)
+class AttachmentContent:
+    """The decoded content of a part, and the charset its sender names for it (as it stands there, or None)."""
+
+    octets: bytes
+    charset: str | None
+
+
 def extract_attachment(content: bytes, part: str) -> bytes:
     """The decoded content of the part with that section, as ParsedAttachment.part names it.
 
     Raises KeyError when the message has no such part.
     """
-    section, _, number = part.partition(_UU)
+    return extract_attachments(content, [part])[part].octets
+
+
+def extract_attachments(content: bytes, parts: Collection[str]) -> dict[str, AttachmentContent]:
+    """Several parts at once; those that the message does not have are left out."""
+    wanted: dict[str, list[str]] = {}
+    for part in parts:
+        wanted.setdefault(part.partition(_UU)[0], []).append(part)
+    found: dict[str, AttachmentContent] = {}
     for candidate in analyse(content).walk():
-        if candidate.path == section and candidate.type != "multipart":
-            decoded = decode_transfer(content[candidate.body_start : candidate.body_end], candidate.encoding)[0]
+        if candidate.type == "multipart" or candidate.path not in wanted:
+            continue
+        decoded = decode_transfer(content[candidate.body_start : candidate.body_end], candidate.encoding)[0]
+        files: Sequence[tuple[str, int, int]] | None = None
+        for part in wanted.pop(candidate.path):
+            number = part.partition(_UU)[2]
             if not number:
-                return decoded
-            files = find_uuencoded(decoded)
+                found[part] = AttachmentContent(decoded, candidate.params.get("charset"))
+                continue
+            files = find_uuencoded(decoded) if files is None else files
             if number.isdecimal() and 0 < int(number) <= len(files):
                 _, start, end = files[int(number) - 1]
-                return decode_uuencode(decoded[start:end])[0]
-    raise KeyError(part)
+                found[part] = AttachmentContent(decode_uuencode(decoded[start:end])[0], None)
+    return found
 
 
 def _addresses(reading: _Reading, headers: Sequence[Header], name: str) -> tuple[Address, ...]:

@@ -76,7 +76,7 @@ class GetMessage(Request):
     message_id: Annotated[Id, Field(description="msg_ id")]
     include: Annotated[
         list[Literal["quoted", "links", "body_html", "headers"]] | None,
-        Field(description="quoted: with what an answer quotes; links: instead of the text"),
+        Field(description="quoted: with quotes; links: instead of the text"),
     ] = None
     max_tokens: Annotated[int, Field(ge=100, le=25_000)] = 3000
     offset: Annotated[int, Field(ge=0, description="Characters")] = 0

@@ -471,8 +471,8 @@ upload_fill = Statement(
     'UPDATE uploads SET content_type=:new_content_type::VARCHAR, size=:new_size::BIGINT, blob_hash=:new_blob_hash::VARCHAR, expires_at=:new_expires_at::BIGINT WHERE uploads.no = :upload_no::BIGINT AND uploads.blob_hash IS NULL RETURNING uploads.id',
 )
 uploads_count = Statement(
-    'SELECT count(*) AS count_1 FROM uploads WHERE uploads.account_no = :account_no AND uploads.expires_at > :now',
-    'SELECT count(*) AS count_1 FROM uploads WHERE uploads.account_no = :account_no::BIGINT AND uploads.expires_at > :now::BIGINT',
+    'SELECT count(*) AS count_1, min(uploads.expires_at) AS min_1 FROM uploads WHERE uploads.account_no = :account_no AND coalesce(uploads.inbox_no, 0) = :inbox_no AND uploads.expires_at > :now',
+    'SELECT count(*) AS count_1, min(uploads.expires_at) AS min_1 FROM uploads WHERE uploads.account_no = :account_no::BIGINT AND coalesce(uploads.inbox_no, 0) = :inbox_no::BIGINT AND uploads.expires_at > :now::BIGINT',
 )
 upload_in_draft = Statement(
     "SELECT drafts.no FROM drafts WHERE drafts.state != 'sent' AND (drafts.content_json LIKE '%' || :id || '%') LIMIT 1 OFFSET 0",
@@ -490,17 +490,21 @@ attachment_by_id = Statement(
     'SELECT attachments.no, attachments.id, attachments.seq, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size, attachments.sha256, attachments.text, attachments.text_status, attachments.text_facts_json, messages.id AS message_id, messages.blob_hash, messages.inbox_no, messages.deleted_at FROM attachments JOIN messages ON messages.seq = attachments.seq WHERE attachments.id = :id',
     'SELECT attachments.no, attachments.id, attachments.seq, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size, attachments.sha256, attachments.text, attachments.text_status, attachments.text_facts_json, messages.id AS message_id, messages.blob_hash, messages.inbox_no, messages.deleted_at FROM attachments JOIN messages ON messages.seq = attachments.seq WHERE attachments.id = :id::VARCHAR',
 )
-attachments_pending = Statement(
-    "SELECT attachments.no, attachments.seq, attachments.part, attachments.filename, attachments.content_type, attachments.sha256, attachments.text_tries, messages.blob_hash FROM attachments JOIN messages ON messages.seq = attachments.seq WHERE attachments.text_status = 'pending' ORDER BY attachments.no LIMIT :limit OFFSET 0",
-    "SELECT attachments.no, attachments.seq, attachments.part, attachments.filename, attachments.content_type, attachments.sha256, attachments.text_tries, messages.blob_hash FROM attachments JOIN messages ON messages.seq = attachments.seq WHERE attachments.text_status = 'pending' ORDER BY attachments.no LIMIT :limit",
+attachments_next = Statement(
+    "SELECT attachments.seq FROM attachments WHERE attachments.text_status = 'pending' AND attachments.seq + 0 >= :from_seq ORDER BY attachments.seq + 0 LIMIT 1 OFFSET 0",
+    "SELECT attachments.seq FROM attachments WHERE attachments.text_status = 'pending' AND attachments.seq + 0 >= :from_seq::BIGINT ORDER BY attachments.seq + 0 LIMIT 1",
+)
+attachments_readable = Statement(
+    'SELECT attachments.no, attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.sha256, attachments.text_status, attachments.text_tries, length(attachments.text) AS text_length FROM attachments WHERE attachments.seq = :seq AND attachments.text_status IS NOT NULL ORDER BY attachments.no',
+    'SELECT attachments.no, attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.sha256, attachments.text_status, attachments.text_tries, length(attachments.text) AS text_length FROM attachments WHERE attachments.seq = :seq::BIGINT AND attachments.text_status IS NOT NULL ORDER BY attachments.no',
 )
 attachment_try = Statement(
-    'UPDATE attachments SET text_tries=(attachments.text_tries + 1) WHERE attachments.no = :attachment_no RETURNING text_tries',
-    'UPDATE attachments SET text_tries=(attachments.text_tries + 1) WHERE attachments.no = :attachment_no::BIGINT RETURNING attachments.text_tries',
+    'UPDATE attachments SET text_tries=(attachments.text_tries + 1) WHERE attachments.no = :attachment_no',
+    'UPDATE attachments SET text_tries=(attachments.text_tries + 1) WHERE attachments.no = :attachment_no::BIGINT',
 )
 attachment_untry = Statement(
-    "UPDATE attachments SET text_tries=(attachments.text_tries - 1) WHERE attachments.no = :attachment_no AND attachments.text_status = 'pending'",
-    "UPDATE attachments SET text_tries=(attachments.text_tries - 1) WHERE attachments.no = :attachment_no::BIGINT AND attachments.text_status = 'pending'",
+    'UPDATE attachments SET text_tries=(attachments.text_tries - 1) WHERE attachments.no = :attachment_no AND attachments.text_tries > 0',
+    'UPDATE attachments SET text_tries=(attachments.text_tries - 1) WHERE attachments.no = :attachment_no::BIGINT AND attachments.text_tries > 0',
 )
 attachment_text = Statement(
     'SELECT attachments.text, attachments.text_status, attachments.text_facts_json, attachments.sha256 FROM attachments WHERE attachments.no = :attachment_no',
@@ -511,8 +515,8 @@ attachment_set_text = Statement(
     "UPDATE attachments SET text=:new_text::VARCHAR, text_status=:new_status::VARCHAR, text_facts_json=:new_facts::VARCHAR WHERE attachments.no = :attachment_no::BIGINT AND attachments.text_status = 'pending' RETURNING attachments.seq",
 )
 attachment_texts = Statement(
-    'SELECT attachments.filename, attachments.text FROM attachments WHERE attachments.seq = :seq ORDER BY attachments.no',
-    'SELECT attachments.filename, attachments.text FROM attachments WHERE attachments.seq = :seq::BIGINT ORDER BY attachments.no',
+    'SELECT attachments.no, attachments.filename, attachments.text FROM attachments WHERE attachments.seq = :seq AND attachments.no > :after ORDER BY attachments.no LIMIT :limit OFFSET 0',
+    'SELECT attachments.no, attachments.filename, attachments.text FROM attachments WHERE attachments.seq = :seq::BIGINT AND attachments.no > :after::BIGINT ORDER BY attachments.no LIMIT :limit',
 )
 draft_insert = Statement(
     'INSERT INTO drafts (id, inbox_no, kind, state, source_seq, content_json, send_at, client_id, created_at, updated_at) VALUES (:id, :inbox_no, :kind, :state, :source_seq, :content_json, :send_at, :client_id, :created_at, :updated_at) RETURNING no',

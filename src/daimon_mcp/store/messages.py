@@ -18,6 +18,9 @@ from daimon_mcp.store.database import Database, Row, Transaction
 SEQ_BITS = 40
 LAST_SEQ = (1 << 62) - 1
 
+MOST_READ = 50  # attachments of one message whose text is read; the others are `skipped`
+_AT_ONCE = 50  # attachments whose texts are in memory together
+
 ASIDE = (inboxes.TRASH, inboxes.SPAM)  # mailboxes that lists, counters and waits leave out unless asked for them
 
 Person = dict[str, str]  # {"email": …, "name": …}
@@ -47,6 +50,16 @@ class NewAttachment:
     length: int
     sha256: str
     has_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentText:
+    """What came of reading one attachment."""
+
+    no: int
+    text: str | None
+    status: str
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +334,9 @@ def _body(content: Content) -> dict[str, Any]:
 
 
 def _insert_attachments(tx: Transaction, seq: int, attachments: Sequence[NewAttachment], at: int) -> None:
+    readable = 0
     for each in attachments:
+        readable += each.has_text
         tx.run(
             sql.attachment_insert,
             id=new_id("att", at),
@@ -335,7 +350,7 @@ def _insert_attachments(tx: Transaction, seq: int, attachments: Sequence[NewAtta
             body_offset=each.offset,
             body_length=each.length,
             sha256=each.sha256,
-            text_status="pending" if each.has_text else None,
+            text_status=None if not each.has_text else "pending" if readable <= MOST_READ else "skipped",
         )
 
 
@@ -484,31 +499,48 @@ def searchable_in(tx: Transaction, message: StoredMessage) -> search.Indexed:
     """What is indexed of a message now, as it must be said again to take it out of the index."""
     body = tx.one(sql.body_by_seq, seq=message.seq)
     assert body is not None
-    files: list[str] = []
-    for filename, text in tx.all(sql.attachment_texts, seq=message.seq):
-        files += [filename] if text is None else [filename, text]
+    files = _files_in(tx, message.seq)
     return search.Indexed(
         subject=message.subject,
         sender=search.people([message.from_]),
         recipients=search.people(message.to, message.cc, message.bcc),
         body=body[0],
-        files="\n".join(files),
+        files=files,
     )
 
 
-def set_attachment_text(
-    tx: Transaction, message: StoredMessage, attachment_no: int, *, text: str | None, status: str, facts: Any, at: int
+def _files_in(tx: Transaction, seq: int) -> str:
+    """Names and texts of the attachments, as far as they are indexed."""
+    files: list[str] = []
+    size, after = 0, 0
+    while size <= search.MAX_FILES and (rows := tx.all(sql.attachment_texts, seq=seq, after=after, limit=_AT_ONCE)):
+        for after, filename, text in rows:  # noqa: B007 - the last one is where the next page begins
+            files += [filename] if text is None else [filename, text]
+            size += len(filename) + len(text or "") + 1
+    return "\n".join(files)[: search.MAX_FILES]
+
+
+def set_attachment_texts(
+    tx: Transaction, message: StoredMessage, texts: Sequence[AttachmentText], *, at: int
 ) -> bool:
-    """Keep what was read out of an attachment, and find the message by it; False if somebody did it already."""
+    """Keep what was read out of attachments of a message, and find it by that; False if somebody did it already."""
     before = searchable_in(tx, message)
-    set_ = tx.one(
-        sql.attachment_set_text, attachment_no=attachment_no, new_text=text, new_status=status, new_facts=_dump(facts)
-    )
-    if set_ is None:
+    kept = [
+        tx.one(
+            sql.attachment_set_text,
+            attachment_no=each.no,
+            new_text=each.text,
+            new_status=each.status,
+            new_facts=_dump(each.facts),
+        )
+        for each in texts
+    ]
+    if not any(kept):
         return False
-    if text and message.deleted_at is None:
+    after = searchable_in(tx, message)
+    if message.deleted_at is None and after != before:
         search.remove(tx, message.seq, before)
-        search.add(tx, message.seq, searchable_in(tx, message))
+        search.add(tx, message.seq, after)
     changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=What.TEXT, at=at)
     return True
 

@@ -799,10 +799,11 @@ upload_fill = (
     )
     .returning(uploads.c.id)
 )
-uploads_count = (
-    select(func.count())
-    .select_from(uploads)
-    .where(uploads.c.account_no == b("account_no"), uploads.c.expires_at > b("now"))
+# Of one inbox, or with inbox_no 0 of the account itself.
+uploads_count = select(func.count(), func.min(uploads.c.expires_at)).where(
+    uploads.c.account_no == b("account_no"),
+    func.coalesce(uploads.c.inbox_no, 0) == b("inbox_no"),
+    uploads.c.expires_at > b("now"),
 )
 upload_in_draft = select(drafts.c.no).where(drafts.c.state != "sent", drafts.c.content_json.contains(b("id"))).limit(1)
 upload_expired_one = select(uploads.c.no).where(uploads.c.expires_at < b("now")).limit(1)
@@ -834,31 +835,37 @@ attachment_by_id = (
     .join(messages, messages.c.seq == attachments.c.seq)
     .where(attachments.c.id == b("id"))
 )
-attachments_pending = (
+# The message that comes first from a number on among those with files to read. Adding 0 keeps it off the index of all
+# attachments, most of which were read long ago: the few that wait are an index of their own.
+attachments_next = (
+    select(attachments.c.seq)
+    .where(attachments.c.text_status == "pending", attachments.c.seq + 0 >= b("from_seq"))
+    .order_by(attachments.c.seq + 0)
+    .limit(1)
+)
+attachments_readable = (
     select(
         attachments.c.no,
-        attachments.c.seq,
+        attachments.c.id,
         attachments.c.part,
         attachments.c.filename,
         attachments.c.content_type,
         attachments.c.sha256,
+        attachments.c.text_status,
         attachments.c.text_tries,
-        messages.c.blob_hash,
+        func.length(attachments.c.text).label("text_length"),
     )
-    .join(messages, messages.c.seq == attachments.c.seq)
-    .where(attachments.c.text_status == "pending")
+    .where(attachments.c.seq == b("seq"), attachments.c.text_status.is_not(None))
     .order_by(attachments.c.no)
-    .limit(b("limit"))
 )
 attachment_try = (
     update(attachments)
     .where(attachments.c.no == b("attachment_no"))
     .values(text_tries=attachments.c.text_tries + 1)
-    .returning(attachments.c.text_tries)
 )
 attachment_untry = (
     update(attachments)
-    .where(attachments.c.no == b("attachment_no"), attachments.c.text_status == "pending")
+    .where(attachments.c.no == b("attachment_no"), attachments.c.text_tries > 0)
     .values(text_tries=attachments.c.text_tries - 1)
 )
 attachment_text = select(
@@ -871,7 +878,10 @@ attachment_set_text = (
     .returning(attachments.c.seq)
 )
 attachment_texts = (
-    select(attachments.c.filename, attachments.c.text).where(attachments.c.seq == b("seq")).order_by(attachments.c.no)
+    select(attachments.c.no, attachments.c.filename, attachments.c.text)
+    .where(attachments.c.seq == b("seq"), attachments.c.no > b("after"))
+    .order_by(attachments.c.no)
+    .limit(b("limit"))
 )
 
 # -- drafts ----------------------------------------------------------------------------------------------------------

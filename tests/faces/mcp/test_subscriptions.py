@@ -187,6 +187,23 @@ async def test_mail_that_arrives_is_told_by_every_spelling(daimon: Daimon, era: 
 
 
 @pytest.mark.parametrize("era", ERAS)
+async def test_a_thread_that_became_part_of_another_is_still_watched(daimon: Daimon, era: str) -> None:
+    async with in_memory(daimon, era) as (agent, ears):
+        inbox = await agent.do("create_inbox", username="mine")
+        await arrive(daimon, inbox["address"], subject="Plan", References="<long@x>")
+        await arrive(daimon, inbox["address"], subject="Plan", References="<long@x>")
+        await arrive(daimon, inbox["address"], subject="Plan", References="<short@x>")
+        short = await mail_in(agent, inbox["id"])
+        thread = f"thread://{short['thread_id']}"
+        async with watching(agent.client, ears, thread):
+            await arrive(daimon, inbox["address"], subject="Plan", References="<long@x> <short@x>")
+            await ears.all_of(thread)
+            assert (await mail_in(agent, inbox["id"]))["thread_id"] != short["thread_id"]
+            await arrive(daimon, inbox["address"], subject="Plan", References="<long@x>")
+            await ears.all_of(thread)
+
+
+@pytest.mark.parametrize("era", ERAS)
 async def test_what_happens_to_a_message_is_told(daimon: Daimon, era: str) -> None:
     async with in_memory(daimon, era) as (agent, ears):
         inbox = await agent.do("create_inbox", username="mine")

@@ -37,7 +37,15 @@ from mcp_types import (
 )
 
 from daimon_mcp.domain.accounts import Actor
-from daimon_mcp.domain.changes import AccountChanged, Change, InboxChanged, KeyChanged, MessageAdded, MessageChanged
+from daimon_mcp.domain.changes import (
+    AccountChanged,
+    Change,
+    InboxChanged,
+    KeyChanged,
+    MessageAdded,
+    MessageChanged,
+    ThreadMerged,
+)
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.faces.mcp.resources import NOT_THERE, parsed
 from daimon_mcp.operations import Operations
@@ -163,6 +171,9 @@ class Watcher:
             if change.key_id == self._actor.key_id:
                 self._wake.set()
             return
+        if isinstance(change, ThreadMerged):  # of a thread that is watched here, or nobody's business
+            self._follow(("thread", change.thread_id), ("thread", change.into_id))
+            return
         # The account first: another's ids are not even compared.
         if getattr(change, "account_no", None) != self._actor.account_no:
             return
@@ -173,7 +184,8 @@ class Watcher:
             if isinstance(change, MessageAdded):
                 if change.related_thread_id is not None:
                     targets.append(("thread", change.related_thread_id))
-                if change.direction == "outbound":  # it was counted
+                mine = self._actor.inbox_no in (None, change.inbox_no)
+                if change.direction == "outbound" and mine:  # it was counted
                     targets.append(("account", self._actor.account_id))
             self._mark(targets)
         elif isinstance(change, AccountChanged):
@@ -183,6 +195,14 @@ class Watcher:
             if self._lists:
                 self._list_changed = True
                 self._wake.set()
+
+    def _follow(self, was: Target, now: Target) -> None:
+        """Whoever watches what became part of something else, watches that from now on."""
+        uris = self._targets.pop(was, None)
+        if uris:
+            self._targets.setdefault(now, []).extend(uris)
+            self._uris |= dict.fromkeys(uris, now)
+            self._mark([now])
 
     def _mark(self, targets: Iterable[Target]) -> None:
         for target in targets:

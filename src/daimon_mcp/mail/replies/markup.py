@@ -19,13 +19,12 @@ _FIRST_ROWS = 8
 _NEAR = 5  # rows from the attribution to the blockquote that it announces
 _SIGNATURE_ROWS = 12
 _SIGNATURE_CHARS = 800
-_SAYS = re.compile(r"[?？؟]|(?:\S+ ){2}\S+[.!。！।]\Z|[.!。！।] ?\Z(?<=[\u0900-\u097f\u3000-\u9fff\uff01-\uff60].)")
+_ASKS = re.compile(r"[?？؟!！。।]")
 
 
 def settled(rows: list[Row]) -> list[Row]:
     """The rows with zones of quote and signature markup kept or dropped; rows in a kept quote get a depth of 1."""
-    at = left = 0
-    left = _MOST_ZONES
+    at, left = 0, _MOST_ZONES
     while at < len(rows):
         row = rows[at]
         if not (row.markup or row.signature):
@@ -63,49 +62,57 @@ def _settle_quote(rows: list[Row], at: int, end: int, *, looked_at: bool) -> Non
 
 
 def _beginning(rows: Sequence[Row], at: int, end: int, first: int) -> tuple[int, bool]:
-    """Where a quote begins, and whether all that follows is quoted too."""
-    if first > at and at and rows[at - 1].text[-1] in COLONS and find_attribution(rows, at - 1) is not None:
-        return at, first > at + _NEAR
-    for index in range(at, min(first + 1, end, at + _FIRST_ROWS)):
-        row = rows[index]
-        if row.quoted:
+    """Where the quote in `[at:end)` begins, and whether all below is quoted too; `first` is its first blockquote."""
+    if at and first > at and rows[at - 1].text[-1] in COLONS and find_attribution(rows, at - 1) is not None:
+        return at, True
+    start, flat = first, False
+    for index in range(at, min(first, end, at + _FIRST_ROWS)):
+        found = find_attribution(rows, index) if _may_announce(rows, at, index) else None
+        if found is not None:
+            # What shares its line with an attribution is set apart from it where the quote is cut.
+            start = index + 1 if found.split else max(at, found.start)
+            flat = not (found.end == first and first - start <= _NEAR)
             break
-        start = _announced(rows, at, index)
-        if start < 0:
-            continue
-        while start > at and is_ruler(rows[start - 1].text):
-            start -= 1
-        below = _end_of_announcement(rows, index)
-        return start, not (first < end and first - start <= _NEAR and below == first)
-    start = first
+        if _divides(rows, index):
+            start, flat = index, True
+            break
     while start > at and is_ruler(rows[start - 1].text):
         start -= 1
-    return start, False
+    return start, flat
 
 
-def _announced(rows: Sequence[Row], at: int, index: int) -> int:
-    """The row from `at` on where an attribution that ends, or a header block or divider that is, in `index` begins."""
+def _may_announce(rows: Sequence[Row], at: int, index: int) -> bool:
+    text = rows[index].text
+    return text[-1] in COLONS or text[0] in "-–—" or "@" in text or (index > at and "@" in rows[index - 1].text)
+
+
+def _divides(rows: Sequence[Row], index: int) -> bool:
+    """Whether a divider or a header block begins in row `index`; the markup stands for the ruler above it."""
     text = rows[index].text
     if find_original_divider(rows, index) or is_forward_divider(rows, index):
-        return index
-    if label_of(text) is not None or text[0] in "发寄":
-        block = find_header_block(rows, index)
-        if block is not None:
-            return index
-    if text[-1] in COLONS or text[0] in "-–—" or "@" in text or (index > at and "@" in rows[index - 1].text):
-        found = find_attribution(rows, index)
-        if found is not None:
-            return max(at, found.start)
-    return -1
-
-
-def _end_of_announcement(rows: Sequence[Row], index: int) -> int:
-    """The row below an attribution."""
-    return index + 1
+        return True
+    label = label_of(text)
+    if label is None and text[0] not in "发寄":
+        return False
+    below = label_of(rows[index + 1].text) if index + 1 < len(rows) else None
+    if label is not None and below is not None and label[2] and below[2] and label[0] != below[0]:
+        return True
+    return find_header_block(rows, index, divided=True) is not None
 
 
 def _is_signature(rows: Sequence[Row]) -> bool:
     """Whether rows that markup calls a signature are no longer than one, and neither ask nor state anything."""
     if len(rows) > _SIGNATURE_ROWS or sum(len(row.text) for row in rows) > _SIGNATURE_CHARS:
         return False
-    return not any(_SAYS.search(row.text) and not is_notice(row.text) and not is_tagline(row.text) for row in rows)
+    return not any(_says(row.text) for row in rows)
+
+
+def _says(text: str) -> bool:
+    """Whether a line is a question or a sentence, as names, titles, addresses and notices are not."""
+    if is_notice(text) or is_tagline(text):
+        return False
+    words = text.split()
+    prose = len(words) >= 4 and 2 * sum(word[0].islower() and "@" not in word for word in words) > len(words)
+    # "do it." and "the offer." end a sentence, "Acme Inc." does not.
+    ended = any(word[-1] == "." and (len(word) > 4 or word[0].islower()) and "@" not in word for word in words[2:])
+    return prose or ended or _ASKS.search(text) is not None
