@@ -174,3 +174,118 @@ SECOND_SET: tuple[Trick, ...] = (
         "sheet at the end", f"<p>{VISIBLE}</p><p class=x>{PAYLOAD}</p></body></html><style>.x{{display:none}}</style>"
     ),
 )
+
+_X = ".x{display:none}"
+
+
+def _not_shown(css: str) -> Trick:
+    return _sheet(f"not shown {css[:50]}", _X + css)
+
+
+# Ways found by attacking the rules: each made a simple-minded reading show what a browser hides.
+THIRD_SET: tuple[Trick, ...] = (
+    _body("end tag in a comment", f"<!-- --</body>>{PAYLOAD}-->"),
+    _body("null in a comment", f"<!-- --\0>{PAYLOAD}-->"),
+    _body("slash in a comment", f"<!-- <x --/>{PAYLOAD}-->"),
+    _body("end tag in a style", f'<div style="display:none;displ</body>ay:block">{PAYLOAD}</div>'),
+    _body("null in a style", f'<div style="display:none;displ\0ay:block">{PAYLOAD}</div>'),
+    _sheet("end tag in it", ".x{display:none;displ</body>ay:block}"),
+    _body(
+        "crowded",
+        f'<div {" ".join(f"a{n}" for n in range(80))} style="display:none">{PAYLOAD}</div>{"<!-- a -->" * 1700}',
+    ),
+    _body(
+        "crowded in a comment", f'<!-- <x {" ".join(f"a{n}" for n in range(63))} -- a>{PAYLOAD}-->{"<!-- -->" * 2100}'
+    ),
+    _body("self-closed without a quote", f"<div hidden/>{PAYLOAD}</div>"),
+    _body("self-closed with two slashes", f"<div hidden //>{PAYLOAD}</div>"),
+    _body("paragraph in a formatting tag", f"<b hidden>a<p>{PAYLOAD}</b>"),
+    _body("centre in a font tag", f"<font style='display:none'><center>{PAYLOAD}</center></font>"),
+    _body("table in an anchor", f"<a hidden><table><tr><td>{PAYLOAD}</td></tr></table></a>"),
+    _body("paragraph in a heading", f"<h1 hidden><p>{PAYLOAD}</p></h1>"),
+    _body("open list to select from", f"<div hidden><select></div>{PAYLOAD}"),
+    _not_shown("@layer a{.x{display:block}}"),
+    _not_shown("@container (min-width:99999px){.x{display:block}}"),
+    _not_shown("@supports not (display:block){.x{display:block}}"),
+    _not_shown("@supports (nonsense:1){.x{display:block}}"),
+    _not_shown("@scope (.nothing){.x{display:block}}"),
+    _not_shown("@-moz-document url(x){.x{display:block}}"),
+    _not_shown(".x:nth-child(2 of .q){display:block}"),
+    _sheet("order of layers", "@layer b,a;@layer a{.x{display:none}}@layer b{.x{display:block}}"),
+    _sheet("important in layers", "@layer a{.x{display:none!important}}.x{display:block!important}"),
+    _sheet("layer in a layer", "@layer a{.x{display:none}@layer b{.x{display:block}}}"),
+    _body("sheet in a template", f"<style>{_X}</style><template><style>.x{{display:block}}</style></template>"
+          f"<p class=x>{PAYLOAD}</p>"),
+    _sheet("attribute without case", '[data-x*="ab" i]{display:none}', f"<p data-x=xABx>{PAYLOAD}</p>"),
+    _sheet("lang", ":lang(en){display:none}", f"<p lang=en-GB>{PAYLOAD}</p>"),
+    _sheet("dir", "p:dir(rtl){display:none}", f"<div dir=rtl><p>{PAYLOAD}</p></div>"),
+    _sheet("any namespace", "*|section{display:none}", f"<section>{PAYLOAD}</section>"),
+    _sheet("many compounds", "div " * 35 + ".x{display:none}", "<div>" * 36 + f"<p class=x>{PAYLOAD}" + "</div>" * 36),
+    _sheet("deep is", ":is(" * 8 + ".x" + ")" * 8 + "{display:none}"),
+    _sheet("nth of", ".x:nth-child(1 of .x){display:none}"),
+    _inline(f"--{'a' * 100}:none;display:var(--{'a' * 100})"),
+    _inline("--X:none;--x:block;display:var(--X)"),
+    _inline("--a:var(--b);--b:var(--c);--c:var(--d);--d:var(--e);--e:var(--f);--f:var(--g);--g:none;display:var(--a)"),
+    _body(
+        "variable among many",
+        f'<div style="{";".join(f"--a{n}:1" for n in range(101))}"><p style="--h:none;display:var(--h)">'
+        f"{PAYLOAD}</p></div>",
+    ),
+    _body("variable is resolved where it is", "<div style='--a:var(--b);--b:none'><p style='--b:block;"
+          f"display:var(--a)'>{PAYLOAD}</p></div>"),
+    _sheet("registered variable", '@property --p{syntax:"*";inherits:false;initial-value:none}.x{display:var(--p)}'),
+    _body("attr", f"<p data-d=none style='display:attr(data-d type(*))'>{PAYLOAD}</p>"),
+    _inline("opacity:env(xx,0)"),
+    _inline("display:if(else:none)"),
+    _inline("display:none;x:(;display:block;)"),
+    _inline("display:none;x:{;display:block;}"),
+    _inline("display:none;x:[;display:block;]"),
+    _sheet("declaration in brackets", ".x{display:none;x:(;display:block;)}"),
+    _sheet("declaration in braces", ".x{display:none;x:{;display:block;}}"),
+    _inline("display:none;display:var("),
+    _inline("opacity:0;opacity:abc"),
+    _inline("opacity:0;opacity:50 %"),
+    _inline("font-size:0;font:16 x"),
+    _inline("font-size:0;font-size:16"),
+    _inline("color:#fff;background:#000 bogus"),
+    _inline(f"color:red;color:{' ' * 600}#fff"),
+    _inline(f"color:red;color:rgb({' ' * 600}255,255,255)"),
+    _body("offsets add up", f"<div style='position:relative;left:-400px'><p style='position:relative;left:-400px'>"
+          f"{PAYLOAD}</p></div>"),
+    _body("moves add up", "<div style='transform:translate(-400px)'><p style='transform:translate(-400px)'>"
+          f"{PAYLOAD}</p></div>"),
+    _body("margins add up", f"<div style='margin-left:-400px'><p style='margin-left:-400px'>{PAYLOAD}</p></div>"),
+    _body("scales add up", f"<div style='transform:scale(.4)'><p style='scale:.4'>{PAYLOAD}</p></div>"),
+    _body("zooms add up", f"<div style='zoom:.4'><p style='zoom:.4'>{PAYLOAD}</p></div>"),
+    _body("filters add up", "<div style='filter:opacity(.2)'><p style='filter:opacity(.2)'>" f"{PAYLOAD}</p></div>"),
+    _inline("position:absolute;left:-499px"),
+    _inline("position:absolute;left:-90%"),
+    _inline("transform:translateX(-110%)"),
+    _inline("color:color-mix(in srgb,white 100%,black)"),
+    _inline("color:rgb(from white r g b)"),
+    _inline("color:light-dark(white,black)"),
+    _inline("color:Canvas"),
+    _inline("color:Field"),
+    _inline("color:Window"),
+    _inline("color:rgb(calc(254 + 1) 255 255)"),
+    _inline("color:#fff;background:rgb(from white r g b)"),
+    _inline("font-size:round(0.4px,1px)"),
+    _inline("font-size:mod(4px,2px)"),
+    _inline("font-size:calc(1px*sin(0))"),
+    _inline("font-size:calc(abs(-1) * 1px)"),
+    _inline("font-size:1cqw"),
+    _inline("transform:matrix3d(0,0,0,0,0,0,0,0,0,0,1,0,0,0,0,1)"),
+    _inline("transform:rotate3d(1,0,0,90deg)"),
+    _inline('clip-path:path("M0 0")'),
+    _inline("contain:strict"),
+    _inline("contain:size;overflow:hidden"),
+    _body("collapsed column", "<table><col style='visibility:collapse'><tr><td>" f"{PAYLOAD}</td></tr></table>"),
+    _body("second summary", f"<details><summary>a</summary><summary>{PAYLOAD}</summary></details>"),
+    _body("marquee", f"<marquee style='height:0'>{PAYLOAD}</marquee>"),
+    _body("shadow tree", f"<div><template shadowrootmode=open><p>a</p></template>{PAYLOAD}</div>"),
+    _sheet("animation", "@keyframes k{to{opacity:0}}.x{animation:k 1ms forwards}"),
+    _sheet("animation of several steps", "@keyframes k{0%,to{visibility:hidden}}.x{animation:k 9s infinite}"),
+    _inline("font-size-adjust:0"),
+    _sheet("behind long comments", f"/*{'a' * 400_000}*/{_X}"),
+    Trick("colour without its sign", f"<p>{VISIBLE}</p><p style='color:ffffff'>{PAYLOAD}</p>"),
+)  # fmt: skip

@@ -384,3 +384,36 @@ def test_hostile_mail_takes_no_time(shape: str) -> None:
         start = time.monotonic()
         find_links(text[:1_000], lines, anchors, from_domain="a.example")
         assert time.monotonic() - start < 2.0
+
+
+@pytest.mark.parametrize(
+    ("label", "url"),
+    [
+        ("shop\uff0eexample", "https://evil.example/"),
+        ("shop\u3002example", "https://evil.example/"),
+        ("bank.example", "https:///evil.example/"),
+        ("bank.example", "https://bank.example@evil.example/"),
+        ("https://bank.example@evil.example/", "https://bank.example@evil.example/"),
+        ("bank.example", "https://bank.example:443@evil.example:8443/"),
+        ("bank.example", "https://evil.example\\@bank.example/"),
+        ("bank.example", "https://%65vil.example/bank.example"),
+        ("bank.example", "https://"),
+    ],
+)
+def test_hosts_are_compared_as_browsers_read_them(label: str, url: str) -> None:
+    assert anchors_mail((label, url))[0].mismatch is True
+
+
+def test_a_url_in_the_text_that_shows_one_host_and_leads_to_another() -> None:
+    assert text_mail("https://bank.example@evil.example/login")[0].mismatch is True
+    assert text_mail("https://nora@evil.example/login")[0].mismatch is False
+    assert text_mail("https://www.google.com/url?q=https://acme.example/@a")[0].mismatch is False
+
+
+def test_one_name_in_two_scripts_is_one_host() -> None:
+    assert anchors_mail(("b\u00fccher.example", "https://xn--bcher-kva.example/"))[0].mismatch is False
+
+
+@pytest.mark.parametrize("url", ["https://", "https:///?token=abc123def456", "https://%20/verify?token=abc123def456"])
+def test_a_url_without_a_host_is_never_followed(url: str) -> None:
+    assert asked(anchors_mail(("Verify email address", url, "button"), subject="Verify email address")) == []

@@ -354,3 +354,22 @@ def test_hostile_mail_takes_no_time(shape: str) -> None:
         start = time.monotonic()
         find_codes(text[:1_000], lines, header_code=text[:10_000])
         assert time.monotonic() - start < 2.0
+
+
+def struck(text: str, start: int, end: int) -> Line:
+    span = Span(start, end, 16, bold=False, monospace=False, spaced=False, heading=False, marked=False, struck=True)
+    return Line(text, spans=(span,))
+
+
+def test_a_code_that_is_struck_through_is_none() -> None:
+    old = "Your verification code is 111222."
+    assert find_codes("", [struck(old, 26, 32)]) == ()
+    assert find_codes("", [Line("Your verification code:"), struck("111222", 0, 6)]) == ()
+    assert find_codes("", [struck("@acme.example #111222", 0, 21)]) == ()
+    boxes = [struck(digit, 0, 1) for digit in "111222"]
+    assert find_codes("", [Line("Your verification code:"), *boxes]) == ()
+
+
+def test_the_code_beside_a_struck_one_is_found() -> None:
+    found = find_codes("", [struck("Your verification code is 111222 333444.", 26, 32)])
+    assert [code.value for code in found] == ["333444"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from tests.mail.hidden_tricks import FIRST_SET, PAYLOAD, SECOND_SET, VISIBLE, Trick
+from tests.mail.hidden_tricks import FIRST_SET, PAYLOAD, SECOND_SET, THIRD_SET, VISIBLE, Trick
 
 from daimon_mcp.mail.html_clean import clean_html
 from daimon_mcp.mail.html_render import render_html
 
-TRICKS = FIRST_SET + SECOND_SET
+TRICKS = FIRST_SET + SECOND_SET + THIRD_SET
 # These hold their words where no text is, or too few of them to be told from a template's notes.
 UNREPORTED = {
     "comment", "conditional comment", "hidden input", "alt", "title", "variation selectors", "override",
     "title element", "bogus comment", "unfinished comment", "bdo", "bidi-override",
+    "end tag in a comment", "null in a comment", "slash in a comment", "crowded in a comment",
 }  # fmt: skip
 
 
@@ -24,6 +25,7 @@ def test_names_are_unique() -> None:
     assert len({trick.name for trick in TRICKS}) == len(TRICKS)
     assert len(FIRST_SET) >= 92
     assert len(SECOND_SET) >= 40
+    assert len(THIRD_SET) >= 80
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=[trick.name for trick in TRICKS])

@@ -107,7 +107,9 @@ def test_the_tail_of_a_giant_text_is_one_line() -> None:
     assert lines[-1].text.count("word") > 1
 
 
-_HEADER = "<b>From:</b> Nora &lt;nora@example.org&gt;<br><b>Sent:</b> Tuesday, 4 March 2025 18:20<br><b>To:</b> Paul<br>"
+_HEADER = (
+    "<b>From:</b> Nora &lt;nora@example.org&gt;<br><b>Sent:</b> Tuesday, 4 March 2025 18:20<br><b>To:</b> Paul<br>"
+)
 _NAMES = [
     "class=gmail_quote",
     "class=moz-cite-prefix",
@@ -133,8 +135,8 @@ def answer(html: str) -> Reply:
         "<p>ok</p><div {0}></div><p>Actually NO, do not ship.</p>",
         "<div {0}>Actually NO, do not ship.</div><p>ok</p>",
         "<p>ok</p><div {0}>Actually NO, do not ship.<blockquote>Shall we ship on Friday?</blockquote></div>",
-        "<p>ok</p><div {0}>Actually NO, do not ship.<div>On 4 Mar 2025 at 18:20, Nora &lt;nora@example.org&gt; wrote:</div>"
-        "<div>Shall we ship?</div></div>",
+        "<p>ok</p><div {0}>Actually NO, do not ship.<div>On 4 Mar 2025 at 18:20, Nora &lt;nora@example.org&gt; wrote:"
+        "</div><div>Shall we ship?</div></div>",
         "<p>ok</p><div {0}>Actually NO, do not ship.<div>" + _HEADER + "</div><div>Shall we ship?</div></div>",
         "<p>ok</p><div {0}>Actually NO, do not ship. On 4 Mar 2025 at 18:20, Nora &lt;nora@example.org&gt; wrote:"
         "<div>Shall we ship?</div></div>",

@@ -19,7 +19,7 @@ from daimon_mcp.domain.clock import DAY, MINUTE, SECOND
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.faces.mcp.tool import Call
 from daimon_mcp.faces.mcp.tools import ALL
-from daimon_mcp.operations.attachments import MOST_UPLOADS, UPLOAD_LIFETIME
+from daimon_mcp.operations.attachments import MOST_UPLOADS, MOST_UPLOADS_OF_INBOX, UPLOAD_LIFETIME
 from daimon_mcp.operations.inboxes import CreateInbox
 from daimon_mcp.operations.requests import read
 from daimon_mcp.store import accounts
@@ -332,10 +332,25 @@ async def test_an_account_cannot_fill_the_store_with_uploads(daimon: Daimon, age
     await put(daimon, agent, "a.txt", b"a")
     for _ in range(MOST_UPLOADS - 1):
         await agent.do("upload_attachment", path="a.txt")
+    daimon.clock.move(60)
     answer = await agent.call("upload_attachment", path="a.txt")
     assert (answer.error, answer.envelope["code"]) == ("RATE_LIMIT_EXCEEDED", "UPLOADS_WAIT")
+    # Until the first of them ends, which is not at the end of any link.
+    assert UPLOAD_LIFETIME // SECOND - 120 <= answer.envelope["retry_after"] <= UPLOAD_LIFETIME // SECOND - 60
     daimon.clock.move((UPLOAD_LIFETIME + MINUTE) / SECOND)
     await agent.do("upload_attachment", path="a.txt")
+
+
+async def test_an_inbox_uses_up_its_own_share_of_uploads(daimon: Daimon, agent: Agent) -> None:
+    third = await inbox_key(daimon, agent, "third")
+    home = folder_of(daimon) / third.account_id / (await agent.do("get_inbox", inbox="third@agents.localhost"))["id"]
+    home.mkdir(parents=True)
+    (home / "mine.txt").write_bytes(b"mine")
+    for _ in range(MOST_UPLOADS_OF_INBOX):
+        await run(daimon, third, "upload_attachment", path="mine.txt")
+    assert (await refused(daimon, third, "upload_attachment", path="mine.txt"))["code"] == "UPLOADS_WAIT"
+    await put(daimon, agent, "a.txt", b"a")
+    await agent.do("upload_attachment", path="a.txt", inbox=ROBO)
 
 
 async def test_saved_files_lie_in_the_folder_and_overwrite_nothing(daimon: Daimon, agent: Agent) -> None:
@@ -386,6 +401,22 @@ async def test_the_folder_holds_no_more_than_it_may(daimon: Daimon, agent: Agent
     assert answer.error == "INVALID_REQUEST"
     assert answer.envelope["fields"][0]["field"] == "save"
     assert [each.name for each in folder_of(daimon).iterdir()] == ["a.bin"]
+
+
+async def test_each_account_fills_a_folder_of_its_own(daimon: Daimon, agent: Agent) -> None:
+    [handle] = await handles(daimon, agent, ("a.bin", "application/x-a", b"1" * 60_000))
+    other = await stranger(daimon)
+    theirs = folder_of(daimon) / other.account_id
+    theirs.mkdir(parents=True)
+    (theirs / "a.bin").write_bytes(bytes(90_000))
+    await agent.do("get_attachment", attachment_id=handle, save=True)
+    mine = await run(daimon, other, "upload_attachment", path="a.bin")
+    (theirs / "a.bin").write_bytes(bytes(90_001))
+    answer = await refused(daimon, other, "get_attachment", attachment_id=mine["id"], save=True)
+    assert answer["fields"][0]["field"] == "save"
+    (theirs / "a.bin").unlink()
+    saved = await run(daimon, other, "get_attachment", attachment_id=mine["id"], save=True)
+    assert saved["path"] == str(theirs / "a.bin")
 
 
 async def test_only_files_inside_the_folder_are_taken(daimon: Daimon, agent: Agent, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The worker that reads attachments: in order, each once, and whatever the reader does, mail goes on."""
+"""The worker that reads attachments: in fair order, each once, and whatever the reader does, mail goes on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from tests.support.daimon import Agent, Daimon, MovableClock, running
 from tests.support.post import ROBO, arrive, until
 
 from daimon_mcp.domain.clock import SECOND
 from daimon_mcp.extraction.service import Extracted, Extraction
-from daimon_mcp.operations.attachments import MOST_TRIES, UPLOAD_LIFETIME
+from daimon_mcp.operations.attachments import MOST_TEXT, MOST_TRIES, UPLOAD_LIFETIME
 from daimon_mcp.store import compiled as sql
+from daimon_mcp.store.compiled import Statement
+from daimon_mcp.store.consistency import findings
+from daimon_mcp.store.messages import MOST_READ
 from daimon_mcp.workers.attachment_texts import AttachmentTexts
 
+OTHER = "other@agents.localhost"
 SECTIONS: dict[str, Any] = {"attachments": {"read_text": False}}  # the tests start the worker themselves
 
 
@@ -31,13 +36,14 @@ class Reader:
         self.answers: dict[str, Extracted | Exception] = {}
         self.hold = ""
         self.holding = anyio.Event()
+        self.go_on = anyio.Event()
         self.closed = False
 
     async def extract(self, content: bytes, content_type: str, filename: str) -> Extracted:
         self.given.append((content, content_type, filename))
         if filename == self.hold:
             self.holding.set()
-            await anyio.sleep_forever()
+            await self.go_on.wait()
         answer = self.answers.get(filename) or Extracted("ok", content.decode("utf-8", "replace"))
         if isinstance(answer, Exception):
             raise answer
@@ -250,6 +256,147 @@ async def test_old_uploads_are_forgotten_even_where_nothing_is_read(tmp_path: Pa
             with anyio.fail_after(5):
                 while await database.fetch("SELECT count(*) FROM uploads") != [(1,)]:
                     pass
+
+
+async def test_of_many_files_some_are_read_and_all_are_there(daimon: Daimon, agent: Agent) -> None:
+    files = [(f"f{number}.txt", "text/plain", f"walrus{number}".encode()) for number in range(MOST_READ + 5)]
+    [message] = await arrive(daimon, content=letter(*files))
+    assert [status for _, status, _, _ in await states(daimon)] == ["pending"] * MOST_READ + ["skipped"] * 5
+    reader = Reader()
+    async with reading(daimon, reader):
+        await until(daimon, none_waits(daimon))
+    assert len(reader.given) == MOST_READ
+    assert [status for _, status, _, _ in await states(daimon)] == ["ok"] * MOST_READ + ["skipped"] * 5
+    database = daimon.operations.core.database
+    # In one write, so that the message went through the index once.
+    assert await database.fetch("SELECT message_id, what FROM changes WHERE what = 'text'") == [(message, "text")]
+    for query, hits in ((f"walrus{MOST_READ - 1}", 1), (f"walrus{MOST_READ}", 0), (f"filename:f{MOST_READ}", 1)):
+        assert len((await agent.do("search_messages", inbox=ROBO, query=query))["messages"]) == hits
+    last = (await agent.do("get_message", message_id=message))["attachments"][-1]
+    answer = await agent.call("get_attachment", attachment_id=last["id"])
+    assert (answer.result["text_status"], answer.result["extracted_text"]) == ("skipped", None)
+    assert "skipped" in answer.text
+
+
+async def test_more_than_may_be_read_left_by_an_earlier_version_is_skipped(daimon: Daimon) -> None:
+    files = [(f"f{number}.txt", "text/plain", b"%d" % number) for number in range(MOST_READ + 2)]
+    await arrive(daimon, content=letter(*files))
+    every = Statement("UPDATE attachments SET text_status = 'pending'", "")
+    await daimon.operations.core.database.write(lambda tx: tx.run(every))
+    async with reading(daimon, Reader()):
+        await until(daimon, none_waits(daimon))
+    assert [status for _, status, _, _ in await states(daimon)] == ["ok"] * MOST_READ + ["skipped"] * 2
+
+
+async def test_all_texts_of_a_message_together_are_bounded(daimon: Daimon, agent: Agent) -> None:
+    reader = Reader()
+    files = [(f"f{number}.txt", "text/plain", b"%d" % number) for number in range(12)]
+    for name, _, content in files:
+        reader.answers[name] = Extracted("ok", "begin " + content.decode() * 200_000)
+    reader.answers["f0.txt"] = Extracted("ok", "short")
+    [message] = await arrive(daimon, content=letter(*files))
+    async with reading(daimon, reader):
+        await until(daimon, none_waits(daimon))
+    lengths = [len(text or "") for _, _, text, _ in await states(daimon)]
+    assert lengths[0] == 5
+    assert min(lengths[1:]) > MOST_TEXT // 20
+    assert sum(lengths) <= MOST_TEXT
+    handles = [each["id"] for each in (await agent.do("get_message", message_id=message))["attachments"]]
+    cut = [(await agent.do("get_attachment", attachment_id=each))["incomplete"] for each in handles[:2]]
+    assert cut == [False, True]
+    assert not await findings(daimon.operations.core.database, deep=True)
+    await agent.do("delete_message", message_id=message, permanent=True)
+    assert not await findings(daimon.operations.core.database, deep=True)
+
+
+async def test_inboxes_take_turns(daimon: Daimon) -> None:
+    for number in range(3):
+        await arrive(daimon, content=letter((f"r{number}.txt", "text/plain", b"r%d" % number)))
+    await arrive(daimon, OTHER, content=letter(("o.txt", "text/plain", b"o"), to=OTHER))
+    reader = Reader()
+    async with reading(daimon, reader):
+        await until(daimon, none_waits(daimon))
+    assert reader.names == ["r0.txt", "o.txt", "r1.txt", "r2.txt"]
+
+
+async def test_a_message_that_takes_long_waits_behind_other_inboxes(
+    daimon: Daimon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daimon_mcp.operations.attachments.TURN_SECONDS", 0.0)
+    await arrive(daimon, content=letter(*((f"r{number}.txt", "text/plain", b"r%d" % number) for number in range(3))))
+    await arrive(daimon, OTHER, content=letter(("o.txt", "text/plain", b"o"), to=OTHER))
+    reader = Reader()
+    async with reading(daimon, reader):
+        await until(daimon, none_waits(daimon))
+    assert reader.names == ["r0.txt", "o.txt", "r1.txt", "r2.txt"]
+    assert [tries for _, _, _, tries in await states(daimon)] == [1] * 4
+
+
+async def test_what_somebody_waits_for_is_read_first(daimon: Daimon, agent: Agent) -> None:
+    files = [(f"r{number}.txt", "text/plain", b"r%d" % number) for number in range(4)]
+    await arrive(daimon, content=letter(*files[:3]))
+    await arrive(daimon, content=letter(files[3]))
+    [message] = await arrive(daimon, content=letter(("a.txt", "text/plain", b"a"), ("b.txt", "text/plain", b"b")))
+    handle = (await agent.do("get_message", message_id=message))["attachments"][1]["id"]
+    reader = Reader()
+    reader.hold = "r0.txt"
+    async with reading(daimon, reader), anyio.create_task_group() as tasks:
+        await reader.holding.wait()
+        answers: list[str] = []
+
+        async def ask() -> None:
+            answers.append((await agent.do("get_attachment", attachment_id=handle))["extracted_text"])
+
+        tasks.start_soon(ask)
+        with anyio.fail_after(5):
+            while not daimon.operations.attachments.awaited_texts:
+                await anyio.lowlevel.checkpoint()
+        reader.go_on.set()
+        await until(daimon, none_waits(daimon))
+    assert answers == ["b"]
+    assert reader.names == ["r0.txt", "b.txt", "r1.txt", "r2.txt", "r3.txt", "a.txt"]
+
+
+async def test_files_that_were_tried_before_are_read_one_by_one(daimon: Daimon) -> None:
+    await arrive(daimon, content=letter(*((f"r{number}.txt", "text/plain", b"r%d" % number) for number in range(3))))
+    database = daimon.operations.core.database
+    # A process that is killed in the middle of a message leaves all its files counted.
+    once = Statement("UPDATE attachments SET text_tries = 1", "")
+    await database.write(lambda tx: tx.run(once))
+    reader = Reader()
+    reader.hold = "r1.txt"
+    async with reading(daimon, reader):
+        await reader.holding.wait()
+        assert [(status, tries) for _, status, _, tries in await states(daimon)] == [
+            ("ok", 2), ("pending", 2), ("pending", 1),
+        ]  # fmt: skip
+
+
+def labelled(charset: str, content: bytes) -> bytes:
+    made = letter(("a.txt", "text/plain", content))
+    assert b"Content-Type: text/plain\r\n" in made
+    return made.replace(b"Content-Type: text/plain\r\n", f"Content-Type: text/plain; charset={charset}\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"), [("koi8-r", "Привет"), ("shift_jis", "こんにちは"), ('"x;y=\\"', "plain"), ("", "plain")]
+)
+async def test_the_charset_that_the_sender_names_counts(daimon: Daimon, charset: str, text: str) -> None:
+    content = text.encode(charset if charset.replace("_", "-").replace("-", "").isalnum() else "ascii")
+    await arrive(daimon, content=labelled(charset, content))
+    async with reading(daimon, Extraction()):
+        await until(daimon, none_waits(daimon))
+    assert [(status, found) for _, status, found, _ in await states(daimon)] == [("ok", text)]
+
+
+async def test_the_same_octets_in_another_charset_are_another_text(daimon: Daimon) -> None:
+    for charset in ("koi8-r", "windows-1251"):
+        await arrive(daimon, content=labelled(charset, "Привет".encode("koi8-r")))
+    async with reading(daimon, Extraction()):
+        await until(daimon, none_waits(daimon))
+    assert [text for _, _, text, _ in await states(daimon)] == [
+        "Привет", "Привет".encode("koi8-r").decode("windows-1251"),
+    ]  # fmt: skip
 
 
 async def test_with_the_real_reader(daimon: Daimon) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from daimon_mcp.mail.action_words import action_words, aside_words, revoke_words, unsubscribe_words
 from daimon_mcp.mail.html_view import Anchor, Line
-from daimon_mcp.mail.url_facts import UrlFacts, registrable_domain, shown_host, url_facts
+from daimon_mcp.mail.url_facts import UrlFacts, registrable_domain, shown_host, unicode_host, url_facts
+from daimon_mcp.mail.url_hosts import split_web_url
 from daimon_mcp.mail.word_match import lower_in_place
 
 WEIGHTS = {
@@ -35,7 +36,7 @@ WEIGHTS = {
     "path or host of an aside": -5.0,
     "bare domain": -3.0,
     "same URL again, with a secret": 1.0,
-    "no web page: mailto, tel": -12.0,
+    "no web page: mailto, tel, a URL without a host": -12.0,
     # The words around it.
     "action named above a link with a text of its own": 0.5,
     "URL as text: action named on its line": 2.5,
@@ -331,8 +332,8 @@ def _path_words(facts: UrlFacts) -> tuple[str, bool, bool]:
 
 def _score(place: _Place, context: _Context, repeated: bool, late: bool) -> _Scored:
     facts = url_facts(place.url)
-    if facts.scheme not in ("http", "https"):
-        return _Scored(place, facts, "other", WEIGHTS["no web page: mailto, tel"], own=False)
+    if not facts.host:
+        return _Scored(place, facts, "other", WEIGHTS["no web page: mailto, tel, a URL without a host"], own=False)
     # A click counter's URL tells nothing of the page behind it; if that can be read from it, it speaks instead.
     page = url_facts(facts.target) if facts.target else facts
     blind = facts.tracker and not facts.target
@@ -409,21 +410,28 @@ def _accepted(scored: list[_Scored]) -> set[int]:
                 one.score += WEIGHTS[name]
     best = max((one.score for one in scored), default=0.0)
     floor = max(ACCEPT, best - WITHIN_OF_BEST)
-    accepted = {index for index, one in enumerate(scored) if one.score >= floor}
+    accepted = {index for index, one in enumerate(scored) if one.score >= floor and one.facts.host}
     if len(accepted) > MOST_ACTIONS:
         accepted = {index for index in accepted if scored[index].kind in _STRONG and scored[index].facts.secret}
     return accepted if len(accepted) <= MOST_ACTIONS else set()
 
 
+def _shown_before_at(url: str) -> str:
+    """The host that a URL in the text shows before an @, when it has one there."""
+    web = split_web_url(url)
+    return shown_host(url) if web is not None and "@" in web[1] else ""
+
+
 def _mismatch(shown: str, facts: UrlFacts) -> bool:
-    if not shown or not facts.host:
+    if not shown or facts.scheme not in ("http", "https"):
         return False
     leads_to = facts.host
     if facts.known:
         if not facts.target:
             return False
         leads_to = url_facts(facts.target).host
-    return registrable_domain(shown) != registrable_domain(leads_to)
+    # One name may be written in its own script and in ASCII (`xn--`).
+    return registrable_domain(unicode_host(shown)) != registrable_domain(unicode_host(leads_to))
 
 
 def find_links(
@@ -453,7 +461,8 @@ def find_links(
             continue
         late = many and (index if index is not None else len(scored)) >= len(counts) * 0.75
         one = _score(place, context, repeated=counts[place.url] > 1, late=late)
-        mark = shown_host(place.text) if not place.bare else ""
+        # A URL may show one host before an @ and lead to another.
+        mark = shown_host(place.text) if not place.bare else _shown_before_at(place.url)
         if index is None:
             first[place.url] = len(scored)
             scored.append(one)

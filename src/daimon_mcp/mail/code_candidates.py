@@ -109,6 +109,24 @@ def _joined_boxes(lines: Sequence[Line]) -> list[Line]:
     return joined
 
 
+def without_struck(lines: Sequence[Line]) -> Sequence[Line]:
+    """The lines with `BLANK`s for what a line goes through: its writer took that back."""
+    if not any(span.struck for line in lines for span in line.spans):
+        return lines
+    return [_without_struck(line) for line in lines]
+
+
+def _without_struck(line: Line) -> Line:
+    pieces: list[str] = []
+    place = 0
+    for span in line.spans:
+        if span.struck and span.end > place:
+            start = max(place, span.start)
+            pieces += line.text[place:start], BLANK * (span.end - start)
+            place = span.end
+    return replace(line, text="".join(pieces) + line.text[place:]) if pieces else line
+
+
 def code_text(lines: Sequence[Line]) -> CodeText:
     """The first 20,000 characters of a mail's lines, ready to be searched for `CANDIDATE`s in its `open` form."""
     kept: list[Line] = []

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daimon_mcp.mail.bound_codes import bound_header, bound_line
-from daimon_mcp.mail.code_candidates import BLANK, CANDIDATE, CodeText, code_text
+from daimon_mcp.mail.code_candidates import BLANK, CANDIDATE, CodeText, code_text, without_struck
 from daimon_mcp.mail.code_words import backup_words, code_words, expiry_words, other_number_words, pin_words
 from daimon_mcp.mail.durations import durations
 from daimon_mcp.mail.html_view import Line, Span
@@ -363,7 +363,9 @@ def find_codes(
     The first 20,000 characters are read, and the last line for a code bound to a site: `@example.com #123456`
     (draft-wells-origin-bound-one-time-codes); `header_code` is the value of a header field that says the same. A
     `bound_domain` is what the mail claims; it counts more when it is the site of `from_domain`, the domain of From.
+    Struck-through text is not read.
     """
+    lines = without_struck(lines)
     text = code_text(lines)
     subject_text = code_text([Line(subject[:500])])
     words, subject_words = _Words(text.lower), _Words(subject_text.lower)

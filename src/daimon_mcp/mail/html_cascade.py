@@ -1,19 +1,19 @@
-"""The declarations that hold for each element: style sheets, style attributes and their order (CSS Cascade 4)."""
+"""The declarations that hold for each element: style sheets, style attributes and their order (CSS Cascade 5)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daimon_mcp.mail.html_css import VARIABLES, StyleRule, declarations, style_rules
+from daimon_mcp.mail.html_css import VARIABLES, declarations, without_comments
 from daimon_mcp.mail.html_media import matches_screen
 from daimon_mcp.mail.html_selectors import Budget, Matcher, Selector, TooMuchWorkError, parse_selectors
+from daimon_mcp.mail.html_sheet import StyleRule, StyleSheets
 
 if TYPE_CHECKING:
     from daimon_mcp.mail.html_tree import Element, Tree
 
 MAX_RULES = 4000
-MAX_SHEETS = 400_000  # characters in all sheets together
-STEPS = 60_000
+MAX_SHEETS = 400_000  # characters in all sheets together, without comments
 
 _Rule = tuple[int, int, Selector, StyleRule]  # specificity, place, what it is for, what it says
 _NOTHING: dict[str, str] = {}
@@ -22,13 +22,13 @@ _NOTHING: dict[str, str] = {}
 class Cascade:
     """Asked for one element after another. Once the style sheets were too much work it is `degraded`.
 
-    Then they are left out; style attributes count always.
+    Then they are left out; style attributes count always. `registered` has the initial values of variables.
     """
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, budget: Budget | None = None) -> None:
         self.degraded = False
         self._quirks = tree.quirks
-        self._budget = Budget(STEPS)
+        self._budget = budget or Budget()
         self._matcher = Matcher(self._budget, quirks=tree.quirks)
         self._by_id: dict[str, list[_Rule]] = {}
         self._by_class: dict[str, list[_Rule]] = {}
@@ -40,32 +40,37 @@ class Cascade:
         self._decided: dict[tuple[str, str | None, str | None], int] = {}
         self._merged: dict[tuple[int, str | None], dict[str, str]] = {}
         self._any = False
+        self._layered = False
+        self._sheets = StyleSheets(tree.quirks)
         self._read(tree.root)
+        self.registered = self._sheets.registered
 
     def _read(self, root: Element) -> None:
-        sheets = [_sheet(each) for each in root.iter("style") if _counts(each)]
+        sheets = [(_sheet(each), certain) for each in root.iter("style") if (certain := _counts(each)) is not False]
         if not sheets:
             return
-        if sum(map(len, sheets)) > MAX_SHEETS:
+        if sum(len(sheet) for sheet, _ in sheets) > MAX_SHEETS:
             self.degraded = True
             return
         try:
-            self._sort(sheets, _names(root, self._quirks))
+            for sheet, certain in sheets:
+                self._sheets.read(sheet, certain=certain is True)
+            self._sort(_names(root, self._quirks))
         except (TooMuchWorkError, RecursionError):
             self._give_up()
 
-    def _sort(self, sheets: list[str], names: set[str]) -> None:
+    def _sort(self, names: set[str]) -> None:
         count = 0
-        for sheet in sheets:
-            for rule in style_rules(sheet):
-                self._budget.spend(len(rule.selectors))
-                for selector in parse_selectors(rule.selectors, quirks=self._quirks):
-                    if not _can_match(selector, names):
-                        continue
-                    count += 1
-                    if count > MAX_RULES:
-                        raise TooMuchWorkError
-                    self._file((selector.specificity, count, selector, rule))
+        for rule in self._sheets.rules:
+            self._budget.spend(len(rule.selectors))
+            for selector in parse_selectors(rule.selectors, quirks=self._quirks):
+                if not _can_match(selector, names):
+                    continue
+                count += 1
+                if count > MAX_RULES:
+                    raise TooMuchWorkError
+                self._file((selector.specificity, count, selector, rule))
+                self._layered = self._layered or len(rule.layer) > 1
         self._any = count > 0
 
     def _file(self, rule: _Rule) -> None:
@@ -111,7 +116,7 @@ class Cascade:
             for each in dict.fromkeys((classes.lower() if self._quirks else classes).split()):
                 candidates += self._by_class.get(each, ())
         matched = [rule for rule in candidates if self._matcher.matches(element, rule[2])]
-        matched.sort(key=_order)
+        matched.sort(key=_layered_order if self._layered else _order)
         self._budget.spend(len(matched) // 10)
         places = tuple(rule[1] for rule in matched)
         result = self._sets.setdefault(places, len(self._rules))
@@ -128,31 +133,69 @@ class Cascade:
             return known
         merged: dict[str, str] = {}
         important: dict[str, str] = {}
-        for rule in self._rules[matched]:
+        rules = self._rules[matched]
+        for rule in rules:
             for name, value, weighty in rule[3].declarations:
                 (important if weighty else merged)[name] = value
+        if important and self._layered:  # among what is important the first layer wins
+            important.clear()
+            for rule in sorted(sorted(rules, key=_order), key=_layer, reverse=True):
+                important.update((name, value) for name, value, weighty in rule[3].declarations if weighty)
         if style:
-            for name, value, weighty in declarations(style):
+            for name, value, weighty in declarations(style, quirks=self._quirks):
                 (important if weighty else merged)[name] = value
         if important:
             merged.update(important)
-        if any("var(" in value for value in merged.values()):
+        if "animation" in merged or "animation-name" in merged:
+            self._animate(merged)
+        if any("var(" in value or "env(" in value or name.startswith("--") for name, value in merged.items()):
             merged[VARIABLES] = ""
         self._merged[key] = merged
         return merged
 
+    def _animate(self, merged: dict[str, str]) -> None:
+        words = set(
+            f"{merged.get('animation', '')} {merged.get('animation-name', '')} {merged.get('animation-fill-mode', '')}"
+            .replace(",", " ")
+            .split()
+        )
+        if words & self._sheets.unseen or (words & {"forwards", "both"} and words & self._sheets.vanishing):
+            merged["opacity"] = "0"
 
-def _counts(style: Element) -> bool:
+
+def _counts(style: Element) -> bool | None:
+    """Whether a sheet holds; None where that depends on the reader's program."""
     kind = (style.get("type") or "text/css").strip().lower()
-    return kind == "text/css" and matches_screen(style.get("media") or "")
+    if kind != "text/css" or not matches_screen(style.get("media") or ""):
+        return False
+    certain: bool | None = True
+    above = style.getparent()
+    for _ in range(30):
+        if above is None:
+            return certain
+        if above.tag in {"template", "math"}:
+            return False
+        if above.tag == "noscript":
+            certain = None
+        above = above.getparent()
+    return None
 
 
 def _sheet(style: Element) -> str:
-    return "".join(str(text) for text in style.itertext())
+    text = "".join(str(each) for each in style.itertext())
+    return without_comments(text) if "/*" in text else text
 
 
 def _order(rule: _Rule) -> tuple[int, int]:
     return rule[0], rule[1]
+
+
+def _layer(rule: _Rule) -> tuple[float, ...]:
+    return rule[3].layer
+
+
+def _layered_order(rule: _Rule) -> tuple[tuple[float, ...], int, int]:
+    return rule[3].layer, rule[0], rule[1]
 
 
 def _names(root: Element, quirks: bool) -> set[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from daimon_mcp.mail.html_cascade import Cascade
 from daimon_mcp.mail.html_lines import visible_order
 from daimon_mcp.mail.html_links import is_tracker
-from daimon_mcp.mail.html_looks import BLOCKS, Looks, looks_of
+from daimon_mcp.mail.html_looks import BLOCKS, COLUMNS, Looks, collapsed, looks_of
 from daimon_mcp.mail.html_never import NEVER_SEEN, NO_TEXT
 from daimon_mcp.mail.html_tree import Tree, parse_tree
 from daimon_mcp.mail.sanitize import clean_text
@@ -195,9 +195,13 @@ class _Remover:
 
         walk = etree.iterwalk(self._tree.root, events=("start", "end", "comment"))
         stack: list[Looks] = [Looks()]
+        stack[0].custom = self._cascade.registered
         skipped = False
         for event, element in walk:
             if event == "start":
+                if element.tag in COLUMNS and collapsed(element, self._cascade.declared(element)):
+                    stack[-1] = stack[-1].copy()
+                    stack[-1].invisible, stack[-1].unseen = True, "visibility"
                 looks = self._start(element, stack[-1])
                 skipped = looks is None
                 if looks is None:
@@ -235,7 +239,7 @@ class _Remover:
         tag: str = element.tag
         if tag in BLOCKS:
             self._override = False
-        if tag in NO_TEXT or tag in NEVER_SEEN:
+        if tag in NO_TEXT or tag in NEVER_SEEN or element in self._tree.hosts:
             self._emptied.append(element)
             return None
         css = self._cascade.declared(element)

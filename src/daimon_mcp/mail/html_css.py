@@ -1,22 +1,20 @@
 """Style sheets and style attributes as plain declarations: linear in the text, whatever it holds; nothing raises.
 
 Only what html_looks.py reads is kept. Shorthands are taken apart and values that a browser would refuse are dropped,
-because the declaration before them holds then. Sources: CSS Syntax 3, CSS Cascade 4, Media Queries 4, CSS Nesting 1.
+because the declaration before them holds then. Sources: CSS Syntax 3, CSS Cascade 5, CSS Variables 2.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from daimon_mcp.mail.html_media import matches_screen
-from daimon_mcp.mail.html_values import colour, length
+from daimon_mcp.mail.html_values import attribute_colour, colour, length
 
 MAX_VALUE = 500
-MAX_SELECTORS = 4000
-MAX_NESTING = 20
+MAX_TEXT = 100_000
+UNKNOWN = "unknown()"  # stands for a value that is too long to be worked out
 # Marks declarations among which there are variables to resolve. CSS keeps this name for itself, so nobody declares it.
 VARIABLES = "--"
 
@@ -25,17 +23,18 @@ _QUOTED_OR_COMMENT = re.compile(
     r"(\"[^\"\\\n]*+(?:\\.[^\"\\\n]*+)*+\"?|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'?)|/\*[^*]*+(?:\*(?!/)[^*]*+)*+(?:\*/|\Z)",
     re.DOTALL,
 )
-_STRUCTURE = re.compile(
+STRUCTURE = re.compile(
     r"\"[^\"\\\n]*+(?:\\.[^\"\\\n]*+)*+\"?|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'?|\\."
-    r"|url\(\s*+[^\"'\s)][^)]*+\)?|([{};])",
+    r"|url\(\s*+[^\"'\s)][^)]*+\)?|([{}()\[\];])",
     re.DOTALL | re.IGNORECASE,
 )
+CLOSERS = {"(": ")", "[": "]", "{": "}"}
 _ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})(?:\r\n|\s)?|\r\n|(.)|\Z)", re.DOTALL)
 _IMPORTANT = re.compile(r"\s*!\s*important\s*\Z", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
 _PIECE = re.compile(r"[^\s(]*+\((?:[^()]|\([^()]*+\))*+\)[^\s(]*+|\S+")
 _FONT_SIZE = re.compile(
-    r"(?:^|\s)([+-]?[\d.]+(?:px|pt|em|rem|%|ex|pc|in|cm|mm|vw|vh|)|calc\([^)]*\)|[a-z-]+)(?:\s*/\s*\S+)?\s+\S"
+    r"(?:^|\s)([+-]?[\d.]+(?:px|pt|em|rem|%|ex|pc|in|cm|mm|vw|vh)|[+-]?0+(?:\.0*)?|calc\([^)]*\)|[a-z-]+)(?:\s*/\s*\S+)?\s+\S"
 )
 
 _DISPLAYS = frozenset(
@@ -70,8 +69,30 @@ _SIZES = frozenset({"xx-small", "x-small", "small", "medium", "large", "x-large"
 _FREE = frozenset(
     {"opacity", "font-weight", "font-family", "clip", "clip-path", "transform", "translate", "scale", "rotate", "zoom"}
     | {"filter", "mask-image", "border", "border-radius", "border-width", "z-index", "background-image"}
-    | {"list-style-type", "-webkit-text-security", "background-clip"}
+    | {"list-style-type", "-webkit-text-security", "background-clip", "contain", "font-size-adjust"}
+    | {"animation", "animation-name", "animation-fill-mode"}
 )
+# A value that only the browser of the day can work out hides: nobody but a hider writes one here.
+_HIDING = {
+    "display": "none", "visibility": "hidden", "opacity": "0", "font-size": "0px", "color": "transparent",
+    "-webkit-text-fill-color": "transparent",
+}  # fmt: skip
+_WORKED_OUT = re.compile(r"(?<![-\w])(?:attr|if|inherit|random|sibling-index|--[-\w]+)\(")
+_VAR = re.compile(r"(?<![-\w])var\(")
+_NAMED_VAR = re.compile(r"(?<![-\w])var\(\s*--[^\s,()]+\s*[,)]")
+_NAME_OR_REST = re.compile(r"(--[^\s,(){};:]+)|[^-]+")
+_MATHS = re.compile(
+    r"(?<![-\w])(?:round|mod|rem|a?sin|a?cos|a?tan2?|pow|sqrt|hypot|log|exp|abs|sign|calc-size|anchor|anchor-size"
+    r"|progress|sibling-count|sibling-index|random)\("
+)
+_NO_COLOUR = re.compile(r"(?<![-\w])(?:from|calc|color-mix|light-dark|contrast-color|device-cmyk|round|min|max|clamp)(?=[\s(])")
+_UNITLESS = re.compile(r"[+-]?[\d.]+\Z")
+_AWAY = frozenset({"left", "top", "text-indent", "margin-left", "margin-top"})
+_BACKGROUND = re.compile(
+    r"(?:none|transparent|currentcolor|repeat(?:-[xy])?|no-repeat|space|round|scroll|fixed|local|left|right|top|bottom"
+    r"|center|cover|contain|auto|(?:border|padding|content)-box|text|border-area|/|initial|inherit)\Z"
+)
+_OVERFLOWS = frozenset({"visible", "hidden", "clip", "scroll", "auto", "overlay", *_GLOBAL})
 _SHORT = frozenset(
     {"background", "font", "margin", "padding", "inset", "overflow", "overflow-x", "overflow-y"}
     | {"mask", "list-style"}
@@ -95,14 +116,6 @@ class Declaration(NamedTuple):
     important: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StyleRule:
-    """The selector list of a rule as it is written, and its declarations."""
-
-    selectors: str
-    declarations: tuple[Declaration, ...]
-
-
 def unescape_css(text: str) -> str:
     """CSS escapes as the characters they stand for (CSS Syntax §4.3.7)."""
     return _ESCAPE.sub(_escaped, text) if "\\" in text else text
@@ -116,75 +129,160 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 @lru_cache(4096)
-def declarations(text: str) -> tuple[Declaration, ...]:
+def declarations(text: str, *, quirks: bool) -> tuple[Declaration, ...]:
     """The declarations of a style attribute, or of the inside of a rule, in their order."""
     if "/*" in text:
-        text = _without_comments(text)
+        text = without_comments(text)
     found: list[Declaration] = []
-    for part in _parts(text):
-        _declaration(part, found)
+    for part in parts(text):
+        _declaration(part, found, quirks)
     return tuple(found)
 
 
-def _parts(text: str) -> list[str]:
-    if '"' not in text and "'" not in text and "(" not in text and "\\" not in text and "{" not in text:
+def only_hiding(found: tuple[Declaration, ...]) -> tuple[Declaration, ...]:
+    """Those that can only hide: what is left of a rule of which nobody can say whether it holds."""
+    return tuple(each for each in found if hides(each))
+
+
+def hides(each: Declaration) -> bool:
+    """Whether a declaration alone makes text unseen."""
+    name, value = each.name, each.value
+    if name == "display":
+        return value == "none"
+    if name in {"visibility", "content-visibility"}:
+        return value in {"hidden", "collapse"}
+    if name == "opacity":
+        return (length(value, 16.0, 1.0) or 0.0) < 0.06 if value[0] in "+-.0123456789" else False
+    if name == "font-size":
+        size = length(value, 16.0, 16.0)
+        return size is not None and size < 4
+    if name in {"color", "-webkit-text-fill-color"}:
+        found = colour(value)
+        return found is not None and found.alpha < 0.06
+    return False
+
+
+def parts(text: str) -> list[str]:
+    """The pieces between semicolons that are in no brackets and no string."""
+    if '"' not in text and "'" not in text and "(" not in text and "\\" not in text and "{" not in text and "[" not in text:
         return text.split(";")
-    parts: list[str] = []
+    pieces: list[str] = []
+    open_ones: list[str] = []
     start = 0
-    for mark in _STRUCTURE.finditer(text):
-        if mark[1] == ";":
-            parts.append(text[start : mark.start()])
-            start = mark.end()
-    parts.append(text[start:])
-    return parts
+    for mark in STRUCTURE.finditer(text):
+        sign = mark[1]
+        if sign is None:
+            continue
+        if sign == ";":
+            if not open_ones:
+                pieces.append(text[start : mark.start()])
+                start = mark.end()
+        elif sign in CLOSERS:
+            open_ones.append(CLOSERS[sign])
+        elif open_ones and open_ones[-1] == sign:
+            open_ones.pop()
+    # The end of the text closes what is open.
+    pieces.append(text[start:] + "".join(reversed(open_ones[-20:])))
+    return pieces
 
 
-def _without_comments(text: str) -> str:
+def without_comments(text: str) -> str:
     if '"' not in text and "'" not in text:
         return _COMMENT.sub(" ", text)
     return _QUOTED_OR_COMMENT.sub(lambda found: found[1] or " ", text)
 
 
-def _declaration(text: str, found: list[Declaration]) -> None:
+def _declaration(text: str, found: list[Declaration], quirks: bool) -> None:
     name, colon, value = text.partition(":")
     if not colon:
         return
-    name = name.strip().lower()
+    name = name.strip()
     if "\\" in name:
-        name = unescape_css(name).lower()
-    if name not in PROPERTIES and (not name.startswith("--") or name == VARIABLES):
+        name = unescape_css(name)
+    if not name.startswith("--"):
+        name = name.lower()
+        if name not in PROPERTIES:
+            return
+    elif name == VARIABLES:
         return
-    value = value[:MAX_VALUE]
     if "\\" in value:
         value = unescape_css(value)
     important = False
     if "!" in value:
-        value, count = _IMPORTANT.subn("", value)
+        value, count = _IMPORTANT.subn("", value[-MAX_TEXT:])
         important = count > 0
-    value = _SPACES.sub(" ", value.strip()).lower()
+    value = _SPACES.sub(" ", value.strip())
+    value = _NAME_OR_REST.sub(_lower, value) if "--" in value else value.lower()
     if value:
-        for longhand, part in longhands(_ALIASES.get(name, name), value):
+        for longhand, part in longhands(_ALIASES.get(name, name), value, quirks=quirks):
             found.append(Declaration(longhand, part, important))
 
 
-@lru_cache(4096)
-def longhands(name: str, value: str) -> tuple[tuple[str, str], ...]:
+def _lower(found: re.Match[str]) -> str:
+    return found[1] or found[0].lower()  # the names of variables are told apart by case
+
+
+def longhands(name: str, value: str, *, quirks: bool) -> tuple[tuple[str, str], ...]:
     """A property and its value as longhands; empty when a browser would refuse the value."""
+    if len(value) > MAX_VALUE:
+        if name in _HIDING or name.startswith("--"):
+            return ((name, _HIDING.get(name, UNKNOWN)),)
+        value = value[:MAX_VALUE]
+    return _longhands(name, value, quirks)
+
+
+@lru_cache(4096)
+def _longhands(name: str, value: str, quirks: bool) -> tuple[tuple[str, str], ...]:
     if name.startswith("--"):
         return ((name, value),)
+    if "var(" in value and len(_VAR.findall(value)) != len(_NAMED_VAR.findall(value)):
+        return ()
+    if "(" in value and name in _HIDING and (_WORKED_OUT.search(value) or UNKNOWN in value):
+        return ((name, _HIDING[name]),)
     if name in _SHORT:
         return _taken_apart(name, value)
-    if value in _GLOBAL or "var(" in value:
+    if value in _GLOBAL or "var(" in value or "env(" in value:
         return ((name, value),)
     if name in _KEYWORDS:
         return ((name, value),) if value in _KEYWORDS[name] else ()
     if name in _COLOURS:
-        return ((name, value),) if value == "currentcolor" or colour(value) is not None else ()
-    if name == "font-size":
-        size = length(value, 16.0, 16.0)
-        return ((name, value),) if value in _SIZES or (size is not None and size >= 0) else ()
-    if name in _LENGTHS:
-        return ((name, value),) if value in _WORDS_FOR_LENGTHS or length(value) is not None else ()
+        return _colour(name, value, quirks)
+    if name == "opacity":
+        return _opacity(value)
+    if name == "font-size" or name in _LENGTHS:
+        return _length(name, value, quirks)
+    return ((name, value),)
+
+
+def _colour(name: str, value: str, quirks: bool) -> tuple[tuple[str, str], ...]:
+    if value == "currentcolor" or colour(value) is not None:
+        return ((name, value),)
+    if quirks and value.isalnum() and len(value) in {3, 6} and attribute_colour(value) is not None:
+        return ((name, f"#{value}"),)
+    if value.endswith(")") and _NO_COLOUR.search(value):
+        # A ground that nobody can tell leaves the one behind it.
+        return ((name, _HIDING[name]),) if name in _HIDING else ()
+    return ()
+
+
+def _opacity(value: str) -> tuple[tuple[str, str], ...]:
+    if length(value, 16.0, 1.0) is None or value.rstrip("%")[-1:].isalpha():
+        return (("opacity", "0"),) if _MATHS.search(value) else ()
+    return (("opacity", value),)
+
+
+def _length(name: str, value: str, quirks: bool) -> tuple[tuple[str, str], ...]:
+    px = length(value, 16.0, 16.0)
+    if px is None:
+        if value in (_SIZES if name == "font-size" else _WORDS_FOR_LENGTHS):
+            return ((name, value),)
+        if not _MATHS.search(value):
+            return ()
+        return ((name, "-9999px" if name in _AWAY else "0px"),)
+    if name == "font-size" and px < 0:
+        return ()
+    if not quirks and px != 0 and name != "line-height" and _UNITLESS.match(value):
+        return ()
     return ((name, value),)
 
 
@@ -192,7 +290,8 @@ def _taken_apart(name: str, value: str) -> tuple[tuple[str, str], ...]:
     if "var(" in value and name in {"background", "font"}:
         return ((name, value),)
     if name.startswith("overflow"):
-        return (("overflow", value.partition(" ")[0]),)
+        first = value.partition(" ")[0]
+        return (("overflow", first),) if first in _OVERFLOWS else ()
     if name == "background":
         return _background(value)
     if name == "font":
@@ -226,72 +325,24 @@ def _background(value: str) -> tuple[tuple[str, str], ...]:
     picture = "url(" in value or "gradient(" in value or "image(" in value or "image-set(" in value
     ground = "transparent"
     for piece in _PIECE.findall(value):
-        if piece == "currentcolor" or ("url(" not in piece and "gradient(" not in piece and colour(piece.rstrip(","))):
-            ground = piece
+        each = piece.rstrip(",")
+        if each == "currentcolor" or ("url(" not in each and "gradient(" not in each and colour(each)):
+            ground = each
+        elif not each or "(" in each or "," in each or _BACKGROUND.match(each):
+            continue
+        elif length(each) is None:
+            return ()
     return (("background-color", ground), ("background-image", value if picture else "none"))
 
 
-def style_rules(sheet: str) -> list[StyleRule]:
-    """The rules of a style sheet that hold on a usual screen, in their order, groups unwrapped and nesting resolved."""
-    if "/*" in sheet:
-        sheet = _without_comments(sheet)
-    if "<!--" in sheet or "-->" in sheet:
-        sheet = sheet.replace("<!--", " ").replace("-->", " ")
-    rules: list[StyleRule] = []
-    stack: list[str | None] = []  # the selectors of each open block; empty for a group, None for what is left out
-    start = 0
-    body: list[str] = []
-    for mark in _STRUCTURE.finditer(sheet):
-        sign = mark[1]
-        if sign is None:
-            continue
-        piece = sheet[start : mark.start()]
-        start = mark.end()
-        if sign == ";":
-            if stack and stack[-1]:
-                body.append(piece)
-            continue
-        if sign == "{":
-            _close(rules, stack, body)
-            stack.append(_opened(piece.strip(), stack))
-            continue
-        if stack:
-            if stack[-1]:
-                body.append(piece)
-            _close(rules, stack, body)
-            stack.pop()
-    if stack and stack[-1]:
-        body.append(sheet[start:])
-    _close(rules, stack, body)
-    return rules
+_FOREIGN = ("-ms-", "-moz-", "-o-", "-apple-", "-khtml-", "-webkit-overflow-scrolling", "-webkit-touch-callout")
 
 
-def _close(rules: list[StyleRule], stack: list[str | None], body: list[str]) -> None:
-    if not body:
-        return
-    kept = declarations(";".join(body))
-    body.clear()
-    selectors = stack[-1] if stack else None
-    if kept and selectors:
-        rules.append(StyleRule(selectors, kept))
-
-
-def _opened(prelude: str, stack: list[str | None]) -> str | None:
-    """What a `{` opens: see `style_rules`."""
-    outer = stack[-1] if stack else ""
-    if outer is None or len(stack) >= MAX_NESTING:
-        return None
-    if prelude.startswith("@"):
-        name, _, condition = prelude[1:].partition(" ")
-        name, bracket, rest = name.partition("(")
-        name = name.lower()
-        if name == "media":
-            return outer if matches_screen(f"{bracket}{rest} {condition}") else None
-        return outer if name in {"supports", "layer", "container", "scope", "document", "-moz-document"} else None
-    if not outer:
-        return prelude or None
-    if len(outer) + len(prelude) > MAX_SELECTORS:
-        return None
-    parent = f":is({outer})"
-    nested = [part if "&" in part else f"& {part}" for part in prelude.split(",")]
-    return ",".join(nested).replace("&", parent)
+def supported(name: str, value: str) -> bool | None:
+    """Whether a browser takes this declaration; None where only the browser knows."""
+    name, value = name.strip().lower(), _SPACES.sub(" ", value.strip().lower())
+    if name.startswith(_FOREIGN):
+        return False
+    if name in _KEYWORDS or name in _COLOURS or name in _LENGTHS or name in {"font-size", "opacity"}:
+        return True if value and longhands(name, value, quirks=False) else None
+    return None

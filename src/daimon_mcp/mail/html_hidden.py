@@ -87,6 +87,12 @@ class HiddenReport:
                     if len(self._entries) < MAX_ENTRIES:
                         self._entries.append(HiddenText(f"{len(run)} invisible characters", "unicode"))
 
+    def unknown(self, what: str) -> None:
+        """An entry, before all others, about what may be hidden and could not be found out."""
+        self.close()
+        self._entries.insert(0, HiddenText(what, "display"))
+        del self._entries[MAX_ENTRIES:]
+
     def entries(self) -> tuple[HiddenText, ...]:
         """All entries."""
         self.close()

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from daimon_mcp.mail.html_values import FONT_SIZE, colour, length
+from daimon_mcp.mail.html_values import FONT_SIZE, WINDOW_WIDTH, colour, length
 
 TINY_BOX: Final = 2.0  # px of width or height in which nothing can be read
 FAR: Final = -500.0  # px to the left or above, from which a box is out of the window
+FAR_LEFT: Final = -350.0  # px to the left, all boxes around it together
 FAR_RIGHT: Final = 3000.0
 FAR_INDENT: Final = -300.0
 _PERCENT_BASE = 530.0  # so that -100 % is far, and -90 % is not
+_TINY_SCALE = 4.0  # px that a letter has at least
 
 _FUNCTION = re.compile(r"([a-z0-9]{1,20}+)\(([^()]{0,300}+)\)")
 _ANGLE = re.compile(r"([+-]?\d{0,6}\.?\d{0,6})(deg|turn|rad|grad)?\Z")
@@ -49,6 +51,8 @@ def out_of_sight(css: dict[str, str], display: str, size: float) -> str:
             return "off_screen"
     if css.get("-webkit-text-security", "none") != "none":
         return "visibility"
+    if "contain" in css and _contained(css, size):
+        return "size"
     filtered = css.get("filter")
     if filtered and _filtered_out(filtered):
         return "opacity"
@@ -58,6 +62,74 @@ def out_of_sight(css: dict[str, str], display: str, size: float) -> str:
         if seen and all(alpha < 0.06 for alpha in seen):
             return "opacity"
     return _transformed(css, size)
+
+
+def _contained(css: dict[str, str], size: float) -> bool:
+    """Whether a box is as high as if it were empty, and shows nothing beyond it (CSS Containment 2)."""
+    words = css["contain"].split()
+    cut = "strict" in words or "paint" in words or "content" in words or css.get("overflow", "visible") != "visible"
+    if not cut or not {"strict", "size"} & set(words):
+        return False
+    return all((length(css.get(each, ""), size, 1000.0) or 0.0) <= TINY_BOX for each in ("height", "min-height"))
+
+
+def shift(css: dict[str, str], size: float) -> float:
+    """The px that one element moves what is in it to the right; what brings it back counts only in the same element."""
+    px = 0.0
+    if css.get("position", "static") != "static":
+        px += length(css.get("left", ""), size, WINDOW_WIDTH) or 0.0
+    px += length(css.get("margin-left", ""), size, 0.0) or 0.0
+    for name, inside in transforms(css):
+        if name in {"translate", "translatex", "translate3d"}:
+            px += length(inside.replace(",", " ").split(" ")[0], size, 330.0) or 0.0
+    return min(px, 0.0)
+
+
+def faintness(css: dict[str, str]) -> float:
+    """The alpha that the filters of an element leave."""
+    alpha = 1.0
+    for name, inside in _FUNCTION.findall(css.get("filter", "")):
+        if name == "opacity":
+            alpha *= alpha_of(inside)
+    return alpha
+
+
+def shrunk(css: dict[str, str]) -> float:
+    """The factor by which an element makes what is in it smaller or larger."""
+    scale = 1.0
+    for name, inside in transforms(css):
+        factor = _factor(name, [each for each in inside.replace(",", " ").split() if each])
+        scale *= 1.0 if factor is None else factor
+    return scale
+
+
+def _factor(name: str, parts: list[str]) -> float | None:
+    if name.startswith("scale") or name == "zoom":
+        values = [abs(length(each, FONT_SIZE, 1.0) or 0.0) for each in parts[: 1 if name == "zoom" else 2]]
+        factor = min(values, default=1.0)
+        return 1.0 if name == "zoom" and factor <= 0 else factor
+    numbers = [length(each) or 0.0 for each in parts] if name.startswith("matrix") else []
+    if len(numbers) == 6:
+        return min(abs(numbers[0]) + abs(numbers[1]), abs(numbers[2]) + abs(numbers[3]))
+    if len(numbers) == 16:
+        return min(abs(numbers[0]) + abs(numbers[1]), abs(numbers[4]) + abs(numbers[5])) / (abs(numbers[15]) or 1.0)
+    return None
+
+
+def transforms(css: dict[str, str]) -> list[tuple[str, str]]:
+    """The functions of `transform` and of the properties that are one each."""
+    written = css.get("transform")
+    functions: list[tuple[str, str]] = _FUNCTION.findall(written) if written else []
+    if "scale" in css:
+        functions.append(("scale", css["scale"]))
+    if "translate" in css:
+        functions.append(("translate", css["translate"].replace(" ", ",")))
+    if "rotate" in css:
+        axis, _, angle = css["rotate"].rpartition(" ")
+        functions.append((f"rotate{axis}" if axis in {"x", "y"} else "rotate", angle))
+    if "zoom" in css and css["zoom"] not in {"normal", "reset"}:
+        functions.append(("zoom", css["zoom"]))
+    return functions
 
 
 def gradient_colours(value: str) -> list[float]:
@@ -113,6 +185,8 @@ def _clipped(value: str) -> bool:
 
 
 def _path_clipped(value: str) -> bool:
+    if value.startswith(("path(", "shape(", "url(")):
+        return True  # a shape that nobody draws in a mail
     found = _FUNCTION.search(value)
     if found is None:
         return False
@@ -164,17 +238,7 @@ def _filtered_out(value: str) -> bool:
 
 
 def _transformed(css: dict[str, str], size: float) -> str:
-    written = css.get("transform")
-    functions: list[tuple[str, str]] = _FUNCTION.findall(written) if written else []
-    if "scale" in css:
-        functions.append(("scale", css["scale"]))
-    if "translate" in css:
-        functions.append(("translate", css["translate"].replace(" ", ",")))
-    if "rotate" in css:
-        axis, _, angle = css["rotate"].rpartition(" ")
-        functions.append((f"rotate{axis}" if axis in {"x", "y"} else "rotate", angle))
-    if "zoom" in css and css["zoom"] not in {"normal", "reset"}:
-        functions.append(("zoom", css["zoom"]))
+    functions = transforms(css)
     scale = 1.0
     for name, inside in functions:
         parts = [each for each in inside.replace(",", " ").split() if each]
@@ -182,15 +246,16 @@ def _transformed(css: dict[str, str], size: float) -> str:
             moves = [length(each, size, 10.0) or 0.0 for each in parts[:2]]
             if any(each <= FAR or each >= FAR_RIGHT for each in moves):
                 return "off_screen"
-        elif name.startswith("scale") or name == "zoom":
-            values = [abs(length(each, size, 1.0) or 0.0) for each in parts[:2]]
-            scale *= min(values, default=1.0) if name != "zoom" or min(values, default=1.0) > 0 else 1.0
-        elif name.startswith("matrix"):
-            numbers = [length(each) or 0.0 for each in parts]
-            if len(numbers) == 6:
-                scale *= min(abs(numbers[0]) + abs(numbers[1]), abs(numbers[2]) + abs(numbers[3]))
-                if numbers[4] <= FAR or numbers[5] <= FAR:
-                    return "off_screen"
+        elif (factor := _factor(name, parts)) is not None:
+            scale *= factor
+            moves = [length(each) or 0.0 for each in parts]
+            moves = moves[4:6] if name == "matrix" else moves[12:14] if name == "matrix3d" else []
+            if any(each <= FAR or each >= FAR_RIGHT for each in moves):
+                return "off_screen"
+        elif name == "rotate3d" and len(parts) == 4:
+            axis = [abs(length(each) or 0.0) for each in parts[:3]]
+            if abs(_degrees(parts[3]) % 180 - 90) < 3 and max(axis[:2]) > 4 * axis[2]:
+                return "size"
         elif name in {"rotatex", "rotatey"}:
             turned = _degrees(inside) % 180
             if abs(turned - 90) < 3:
@@ -200,7 +265,7 @@ def _transformed(css: dict[str, str], size: float) -> str:
                 return "visibility"
         elif name == "skew" and any(abs(_degrees(each)) % 180 == 90 for each in parts):
             return "size"
-    return "size" if size > 0 and size * scale < 4.0 and scale < 1 else ""
+    return "size" if size > 0 and size * scale < _TINY_SCALE and scale < 1 else ""
 
 
 def _degrees(text: str) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from daimon_mcp.mail.html_css import VARIABLES, longhands
-from daimon_mcp.mail.html_hiding import FAR_INDENT, alpha_of, out_of_sight
+from daimon_mcp.mail.html_css import MAX_VALUE, UNKNOWN, VARIABLES, longhands
+from daimon_mcp.mail.html_hiding import FAR_INDENT, FAR_LEFT, alpha_of, faintness, out_of_sight, shift, shrunk
 from daimon_mcp.mail.html_values import (
     BLACK,
     FONT_SIZE,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SMALLEST: Final = 4.0  # px of a font that can still be read
 SAME: Final = 24.0  # distance in RGB up to which text cannot be told from its ground
-MAX_CUSTOM: Final = 100
+MAX_CUSTOM: Final = 500
 FAINT: Final = 0.06  # alpha up to which nothing is seen
 
 BLOCKS: Final = frozenset(
@@ -37,6 +37,8 @@ _TABLES: Final = {
     "tr": "table-row", "td": "table-cell", "th": "table-cell",
 }  # fmt: skip
 _DISPLAY: Final = {**dict.fromkeys(BLOCKS, "block"), **_TABLES}
+_MARQUEE: Final = {"display": "inline-block", "overflow": "hidden"}
+COLUMNS: Final = frozenset({"col", "colgroup"})
 _BOLD: Final = frozenset({"b", "strong", "th", "h1", "h2", "h3", "h4", "h5", "h6"})
 _SCALE: Final = {
     "h1": 2.0, "h2": 1.5, "h3": 1.17, "h4": 1.0, "h5": 0.83, "h6": 0.67, "small": 0.83, "sub": 0.83, "sup": 0.83,
@@ -52,13 +54,16 @@ _LOUD: Final = (
     _BOLD
     | _MONOSPACE
     | frozenset(_SCALE)
-    | {"a", "font", "body", "table", "bdo", "mark", "details", "dialog", "button"}
+    | {"a", "font", "body", "table", "bdo", "mark", "details", "dialog", "button", "marquee"}
 )
 _CODE_NAME: Final = re.compile(
     r"(?<![a-zA-Z])(?:code|otp|pin|token|passcode|totp|mfa|2fa)(?![a-z])|[a-z](?:Code|Otp|OTP|Pin|Token|Passcode)(?![a-z])"
     r"|(?<![a-z])(?:verification|security|login|auth|confirm)code(?![a-z])"
 )
-_VAR: Final = re.compile(r"var\(\s*(--[^\s,()]{1,80})\s*(?:,([^()]{0,200}(?:\([^()]{0,100}\)[^()]{0,100})?))?\)")
+_VAR: Final = re.compile(r"(?<![-\w])(var|env)\(\s*([^\s,()]+)\s*(?:,([^()]*(?:\([^()]*\)[^()]*){0,4}))?\)")
+_CALLED: Final = re.compile(r"(?<![-\w])(?:var|env)\(")
+_CHAIN: Final = 20  # variables in one another
+_SUBSTITUTED: Final = 40  # in one value
 _MONO_FAMILY: Final = re.compile(r"mono|courier|consolas|menlo|monaco")
 _NO_PICTURE: Final = re.compile(r"url\(\s*[\"']?\s*(?:#|about:|none)?\s*[\"']?\s*\)")
 _COLOUR_IN: Final = re.compile(r"#[0-9a-f]{3,8}\b|(?:rgba?|hsla?)\([^()]{0,80}\)|\b[a-z]{3,20}\b(?!\()")
@@ -90,6 +95,8 @@ class Looks:
         "monospace",
         "pre",
         "reverse",
+        "scale",
+        "shift",
         "size",
         "spaced",
         "summary",
@@ -114,6 +121,8 @@ class Looks:
         self.pre: bool = False
         self.markers: bool = True
         self.reverse: bool = False
+        self.shift: float = 0.0  # px to the right of where it would be
+        self.scale: float = 1.0
         self.custom: dict[str, str] = _EMPTY
         self.summary: Looks | None = None  # of a closed <details>: what its summary inherits
         self.unseen: str = ""
@@ -139,6 +148,8 @@ class Looks:
         other.markers = self.markers
         other.reverse = self.reverse
         other.custom = self.custom
+        other.shift = self.shift
+        other.scale = self.scale
         other.unseen = self.unseen
         other.summary = None
         return other
@@ -152,7 +163,7 @@ class Looks:
 def display_of(tag: str, css: dict[str, str]) -> str:
     """The computed `display`, by the tag where nothing is declared."""
     display = css.get("display") if css else None
-    if display is None or display in _INHERITED or "var(" in display:
+    if display is None or display in _INHERITED or "(" in display:
         return _DISPLAY.get(tag, "inline")
     return "inline" if display == "initial" else display
 
@@ -180,11 +191,13 @@ def looks_of(parent: Looks, element: Element, css: dict[str, str], *, quirks: bo
     ):
         return parent
     looks = (parent.summary if tag == "summary" and parent.summary else parent).copy()
-    if parent.summary is not None and tag != "summary":
+    if parent.summary is not None and (tag != "summary" or _second(element)):
         looks.hidden = looks.unseen = "element"
         return looks
     if VARIABLES in css:
-        css = _resolved(css, looks)
+        css = _resolved(css, looks, quirks)
+    if tag == "marquee":
+        css = {**_MARQUEE, **{each: f"{element.get(each)}px" for each in ("width", "height") if element.get(each)}, **css}
     _by_tag(looks, tag, element, quirks)
     if marked:
         looks.marked = True
@@ -206,17 +219,85 @@ def looks_of(parent: Looks, element: Element, css: dict[str, str], *, quirks: bo
     return looks
 
 
-def _resolved(css: dict[str, str], looks: Looks) -> dict[str, str]:
-    custom = looks.custom = _custom(looks, css)
+def _resolved(css: dict[str, str], looks: Looks, quirks: bool) -> dict[str, str]:
+    """The declarations with the values of their variables; without those that name one that there is not."""
+    _own_variables(looks, css)
     resolved: dict[str, str] = {}
     for name, value in css.items():
-        for _ in range(5):
-            if "var(" not in value:
-                break
-            value = _VAR.sub(lambda found: custom.get(found[1], found[2] or ""), value, count=8)[:500].strip()
-        if "var(" not in value and value:
-            resolved.update(longhands(name, value))
+        if name.startswith("--"):
+            continue
+        found = _substituted(value, looks.custom) if _CALLED.search(value) else value
+        if found:
+            resolved.update(longhands(name, found, quirks=quirks))
     return resolved
+
+
+def _own_variables(looks: Looks, css: dict[str, str]) -> None:
+    """Adds the variables that an element declares, MAX_CUSTOM at most; they have their values here, not below."""
+    own = {name: value for name, value in css.items() if name.startswith("--") and name != VARIABLES}
+    if not own:
+        return
+    known = dict(looks.custom)
+    for name, value in own.items():
+        if len(known) >= MAX_CUSTOM and name not in known:
+            known[VARIABLES] = UNKNOWN
+        else:
+            known[name] = value
+    for _ in range(_CHAIN):
+        unfinished = False
+        for name in own:
+            value = known.get(name)
+            if value is not None and _CALLED.search(value):
+                found = _substituted(value, known, deep=False)
+                unfinished = True
+                if found:
+                    known[name] = found
+                else:
+                    del known[name]
+        if not unfinished:
+            break
+    else:
+        for name in own:
+            if _CALLED.search(known.get(name, "")):
+                known[name] = UNKNOWN
+    looks.custom = known
+
+
+def _substituted(value: str, custom: dict[str, str], *, deep: bool = True) -> str:
+    """The value with its variables put in, empty when one is missing, UNKNOWN when it takes too much work."""
+    missing = False
+
+    def put(found: re.Match[str]) -> str:
+        nonlocal missing
+        if found[1] == "env":
+            return "0px" if found[2].startswith("safe-area-") else found[3] or ""
+        known = custom.get(found[2])
+        if known is None:
+            known = found[3] if VARIABLES not in custom else UNKNOWN
+        if known is None:
+            missing = True
+        return known or ""
+
+    for _ in range(_CHAIN if deep else 1):
+        value, count = _VAR.subn(put, value, count=_SUBSTITUTED)
+        if missing:
+            return ""
+        if len(value) > MAX_VALUE:
+            return UNKNOWN
+        if not count or not _CALLED.search(value):
+            break
+    if deep and _CALLED.search(value):
+        return UNKNOWN
+    return value.strip()
+
+
+def _second(summary: Element) -> bool:
+    return next(summary.itersiblings("summary", preceding=True), None) is not None
+
+
+def collapsed(element: Element, css: dict[str, str]) -> bool:
+    """Whether a column, which has these declarations, is not shown."""
+    return element.tag in COLUMNS and css.get("visibility") == "collapse"
 
 
 def _by_tag(looks: Looks, tag: str, element: Element, quirks: bool) -> None:
@@ -276,6 +357,7 @@ def _by_css(looks: Looks, parent: Looks, css: dict[str, str], tag: str) -> None:
     _colours(looks, parent, css, tag)
     if "opacity" in css:
         looks.alpha *= alpha_of(css["opacity"])
+    _moved(looks, css)
     visibility = css.get("visibility")
     if visibility is not None and visibility not in _INHERITED:
         looks.invisible = visibility in {"hidden", "collapse"}
@@ -296,13 +378,21 @@ def _by_css(looks: Looks, parent: Looks, css: dict[str, str], tag: str) -> None:
         looks.markers = css["list-style-type"] != "none"
     if "unicode-bidi" in css:
         looks.reverse = css["unicode-bidi"].endswith("override") and css.get("direction") == "rtl"
-    looks.custom = _custom(looks, css)
 
 
-def _custom(looks: Looks, css: dict[str, str]) -> dict[str, str]:
-    """The variables of an element: those around it and its own, MAX_CUSTOM at most."""
-    own = {name: value for name, value in css.items() if name.startswith("--")}
-    return {**looks.custom, **own} if own and len(looks.custom) < MAX_CUSTOM else looks.custom
+def _moved(looks: Looks, css: dict[str, str]) -> None:
+    """What adds up from one element to the next."""
+    if "filter" in css:
+        looks.alpha *= faintness(css)
+    if "transform" in css or "scale" in css or "zoom" in css:
+        looks.scale *= shrunk(css)
+    if "transform" in css or "translate" in css or "margin-left" in css or "left" in css:
+        looks.shift += shift(css, looks.size)
+    adjusted = css.get("font-size-adjust")
+    if adjusted is not None:
+        px = length(adjusted.rpartition(" ")[2], 1.0, 1.0)
+        if px is not None and px < 0.1:
+            looks.hidden = "size"
 
 
 def _size(value: str, inherited: float) -> float:
@@ -358,9 +448,9 @@ def _gradient(value: str) -> Colour | None:
 def _unseen(looks: Looks) -> str:
     if looks.invisible:
         return "visibility"
-    if looks.size < SMALLEST:
+    if looks.size * min(looks.scale, 1.0) < SMALLEST:
         return "size"
-    if looks.indent:
+    if looks.indent or looks.shift <= FAR_LEFT:
         return "off_screen"
     if looks.alpha < FAINT:
         return "opacity"

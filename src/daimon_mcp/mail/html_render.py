@@ -12,8 +12,9 @@ from daimon_mcp.mail.html_cascade import Cascade
 from daimon_mcp.mail.html_hidden import HiddenReport
 from daimon_mcp.mail.html_lines import Flow, visible_order
 from daimon_mcp.mail.html_links import MAX_ANCHORS, DraftAnchor, fills, followable, is_button, is_tracker
-from daimon_mcp.mail.html_looks import BLOCKS, Looks, display_of, looks_of
+from daimon_mcp.mail.html_looks import BLOCKS, COLUMNS, Looks, collapsed, display_of, looks_of
 from daimon_mcp.mail.html_never import NEVER_SEEN, NO_TEXT
+from daimon_mcp.mail.html_selectors import Budget
 from daimon_mcp.mail.html_tree import parse_tree
 from daimon_mcp.mail.html_view import Anchor, HtmlView
 from daimon_mcp.mail.html_zones import is_indentation, zone_of
@@ -21,17 +22,19 @@ from daimon_mcp.mail.html_zones import is_indentation, zone_of
 if TYPE_CHECKING:
     from daimon_mcp.mail.html_tree import Element, Tree
 
+__all__ = ("Budget", "render_html")
+
 MAX_QUOTES: Final = 20
 _SPACED: Final = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "dl", "pre", "hr"})
 _INLINE: Final = frozenset({"inline", "inline-block", "inline-flex", "inline-grid", "contents", "ruby", "inline-table"})
 
 
-def render_html(source: str) -> HtmlView:
-    """What a person sees of `source`."""
+def render_html(source: str, budget: Budget | None = None) -> HtmlView:
+    """What a person sees of `source`. All parts of one mail may share one `budget` for their style sheets."""
     tree = parse_tree(source)
     if tree is None:
         return HtmlView((), (), (), 0, 0, 0)
-    return _Renderer(tree).render()
+    return _Renderer(tree, budget).render()
 
 
 class _Frame:
@@ -52,9 +55,9 @@ class _Frame:
 
 
 class _Renderer:
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, budget: Budget | None) -> None:
         self._tree = tree
-        self._cascade = Cascade(tree)
+        self._cascade = Cascade(tree, budget)
         self._flow = Flow()
         self._hidden = HiddenReport()
         self._anchors: list[DraftAnchor] = []
@@ -63,7 +66,9 @@ class _Renderer:
         self._override = False
         self._turned = False
         self._rest = ""
-        self._frames: list[_Frame] = [_Frame("", Looks(), -1, 0, "")]
+        looks = Looks()
+        looks.custom = self._cascade.registered
+        self._frames: list[_Frame] = [_Frame("", looks, -1, 0, "")]
         self._lists = 0
 
     def render(self) -> HtmlView:
@@ -127,6 +132,11 @@ class _Renderer:
                 return False
             return True
         if tag in NO_TEXT:
+            if tag in COLUMNS:
+                self._column(element, frame)
+            return True
+        if element in self._tree.hosts:
+            self._hide(element, "element")
             return True
         if tag in NEVER_SEEN or (frame.looks.summary is not None and tag != "summary"):
             self._hide(element, "element")
@@ -151,6 +161,14 @@ class _Renderer:
         elif frame.anchor >= 0 and frame.tag == "a" and is_button(element, css, looks, frame.looks):
             self._anchors[frame.anchor].button = True
         return False
+
+    def _column(self, element: Element, frame: _Frame) -> None:
+        for each in (element, *element.iter("col")):
+            if collapsed(each, self._cascade.declared(each)):
+                frame.looks = frame.looks.copy()
+                frame.looks.invisible = True
+                frame.looks.unseen = "visibility"
+                return
 
     def _block(self, opened: _Frame, element: Element, tag: str, display: str) -> None:
         flow = self._flow
@@ -285,6 +303,7 @@ class _Renderer:
         ]
         warnings: list[str] = []
         if self._cascade.degraded:
+            self._hidden.unknown("whatever only the style sheets hide: they were too complex to be read")
             warnings.append("the style sheets were too complex to be read: text that only they hide may be in the text")
         if self._tree.cut:
             warnings.append("the HTML is nested too deeply or too long: its end is missing")

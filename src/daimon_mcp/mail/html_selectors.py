@@ -16,22 +16,24 @@ from daimon_mcp.mail.html_tree import is_element
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element  # pyright: ignore[reportPrivateUsage]
 
-MAX_DEPTH = 6
-MAX_COMPOUNDS = 30
+MAX_DEPTH = 20
+MAX_COMPOUNDS = 200
+STEPS = 60_000
 
 _IDENT = r"(?:[-\w]|[^\x00-\x7f]|\\[0-9a-fA-F]{1,6}\s?|\\[^\n0-9a-fA-F])+"
 _SIMPLE = re.compile(
-    rf"\.(?P<class>{_IDENT})|#(?P<id>{_IDENT})|(?P<tag>\*|{_IDENT})(?!\|)"
-    rf"|\[\s*(?P<name>{_IDENT})\s*(?:(?P<op>[~|^$*]?=)\s*(?:\"(?P<dq>[^\"]*)\"|'(?P<sq>[^']*)'|(?P<bare>[^\s\]]+))"
-    rf"\s*[iIsS]?\s*)?\]|(?P<element>::)?(?P<colon>:)?(?<=:)(?P<pseudo>{_IDENT})(?P<open>\()?"
+    rf"\.(?P<class>{_IDENT})|#(?P<id>{_IDENT})|(?:\*\|)?(?P<tag>\*|{_IDENT})(?!\|)"
+    rf"|\[\s*(?:\*\||\|)?(?P<name>{_IDENT})\s*(?:(?P<op>[~|^$*]?=)\s*(?:\"(?P<dq>[^\"]*)\"|'(?P<sq>[^']*)'|(?P<bare>[^\s\]]+))"
+    rf"\s*(?P<case>[iIsS]?)\s*)?\]|(?P<element>::)?(?P<colon>:)?(?<=:)(?P<pseudo>{_IDENT})(?P<open>\()?"
 )
 _COMBINATOR = re.compile(r"\s*([>+~])\s*|\s+")
-_NTH = re.compile(r"(?:([+-]?\d{0,6})n\s*)?([+-]?\s*\d{1,6})?(?:\s+of\s.*)?\Z")
+_NTH = re.compile(r"(?:([+-]?\d{0,6})n\s*)?([+-]?\s*\d{1,6})?\Z")
+_OF = re.compile(r"([^()]{0,30}?)\sof\s+")
 _OLD_ELEMENTS = frozenset({"before", "after", "first-line", "first-letter"})
 _NEVER = frozenset(
     {"hover", "active", "focus", "focus-within", "focus-visible", "visited", "target", "target-within", "fullscreen"}
     | {"disabled", "indeterminate", "invalid", "placeholder-shown", "user-invalid", "user-valid", "autofill"}
-    | {"popover-open", "modal", "lang", "dir", "current", "past", "future", "out-of-range", "-webkit-autofill", "host"}
+    | {"popover-open", "modal", "current", "past", "future", "out-of-range", "-webkit-autofill", "host"}
     | {"picture-in-picture", "playing", "paused", "read-write", "required", "valid", "in-range", "optional", "enabled"}
     | {"default", "state", "host-context", "-webkit-full-screen", "paused", "muted", "open", "blank"}
 )
@@ -39,6 +41,12 @@ _ALWAYS = frozenset({"defined", "read-only"})
 _STRUCTURAL = frozenset(
     {"first-child", "last-child", "only-child", "first-of-type", "last-of-type", "only-of-type", "nth-child"}
     | {"nth-last-child", "nth-of-type", "nth-last-of-type", "empty", "root", "scope", "link", "any-link", "checked"}
+)
+# Their values are compared without regard to case (HTML §4.17.2).
+_FOLDED = frozenset(
+    {"align", "alink", "axis", "bgcolor", "checked", "clear", "color", "dir", "direction", "disabled", "face", "frame"}
+    | {"hreflang", "http-equiv", "lang", "language", "link", "media", "method", "noshade", "nowrap", "open", "rel"}
+    | {"rev", "rules", "scope", "scrolling", "selected", "shape", "target", "text", "type", "valign", "valuetype"}
 )
 _LISTS = frozenset({"is", "where", "not", "has", "matches", "-webkit-any", "any"})
 
@@ -48,11 +56,11 @@ class TooMuchWorkError(Exception):
 
 
 class Budget:
-    """How many steps of matching may still be taken."""
+    """How many steps of matching may still be taken; one of them may be shared by all parts of a mail."""
 
     __slots__ = ("left",)
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int = STEPS) -> None:
         self.left = steps
 
     def spend(self, steps: int = 1) -> None:
@@ -68,16 +76,17 @@ class _Pseudo:
     inner: tuple[Selector, ...] = ()
     step: int = 0
     offset: int = 1
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Compound:
-    """What one element must be: `name[op]value` in `attributes`; `never` for what a person would have to do."""
+    """What one element must be: `name[op]value` and whether case counts in `attributes`; `never` for what a person would have to do."""
 
     tag: str
     id: str
     classes: tuple[str, ...]
-    attributes: tuple[tuple[str, str, str], ...]
+    attributes: tuple[tuple[str, str, str, bool], ...]
     pseudos: tuple[_Pseudo, ...]
     never: bool
 
@@ -156,7 +165,7 @@ class _Parser:
         start = self.at
         tag = identity = ""
         classes: list[str] = []
-        attributes: list[tuple[str, str, str]] = []
+        attributes: list[tuple[str, str, str, bool]] = []
         pseudos: list[_Pseudo] = []
         never = False
         weight = 0
@@ -177,7 +186,10 @@ class _Parser:
                 self.at = found.end()
             elif found["name"]:
                 value = found["dq"] or found["sq"] or found["bare"] or ""
-                attributes.append((unescape_css(found["name"]).lower(), found["op"] or "", unescape_css(value)))
+                name, value = unescape_css(found["name"]).lower(), unescape_css(value)
+                case = (found["case"] or "").lower()
+                folded = case == "i" or (name in _FOLDED and case != "s")
+                attributes.append((name, found["op"] or "", value.lower() if folded else value, folded))
                 weight += 1 << 10
                 self.at = found.end()
             else:
@@ -207,8 +219,19 @@ class _Parser:
             weight = 0 if name == "where" else max(each.specificity for each in inner)
             kind = name if name in {"not", "has"} else "is"
             return _Pseudo(kind, inner), weight
+        if name in {"lang", "dir"} and arguments:
+            words = tuple(each.strip().strip("\"'").lower() for each in self._skip().split(","))
+            return _Pseudo(name, (), words=words), 1 << 10
         step, offset = 0, 1
         if arguments:
+            if name in {"nth-child", "nth-last-child"} and (of := _OF.match(self.text, self.at)):
+                step, offset = _nth(of[1])
+                self.at = of.end()
+                inner = self.selectors(depth + 1)
+                if not self.text.startswith(")", self.at):
+                    raise ValueError
+                self.at += 1
+                return _Pseudo(name, inner, step, offset), (1 << 10) + max(each.specificity for each in inner)
             step, offset = _nth(self._skip())
         if name in _STRUCTURAL:
             return _Pseudo(name, (), step, offset), 1 << 10
@@ -297,8 +320,9 @@ class Matcher:
                 self._budget.spend(len(classes) // 20)
             if any(each not in classes for each in compound.classes):
                 return False
-        for name, operator, value in compound.attributes:
-            if not _attribute(element.get(name), operator, value):
+        for name, operator, value, folded in compound.attributes:
+            actual = element.get(name)
+            if not _attribute(actual.lower() if folded and actual else actual, operator, value):
                 return False
         return all(self._pseudo(element, each) for each in compound.pseudos)
 
@@ -322,11 +346,38 @@ class Matcher:
             return element.get("checked") is not None or element.get("selected") is not None
         if name == "empty":
             return next(iter(element), None) is None and not element.text
+        if name == "lang":
+            said = self._said(element, "lang")
+            return any(said == each or said.startswith(f"{each}-") or (each == "*" and said) for each in pseudo.words)
+        if name == "dir":
+            return (self._said(element, "dir") or "ltr") in pseudo.words
+        if pseudo.inner:
+            return self._nth_of(element, pseudo)
         tag = element.tag if name.endswith("-of-type") else None
         if "only" in name:
             return self._count(element, tag, last=False) == 1 == self._count(element, tag, last=True)
-        place = self._count(element, tag, last="last" in name) - pseudo.offset
-        return place == 0 if not pseudo.step else place % pseudo.step == 0 and place // pseudo.step >= 0
+        return _placed(self._count(element, tag, last="last" in name), pseudo)
+
+    def _nth_of(self, element: Element, pseudo: _Pseudo) -> bool:
+        count = 0
+        for other in (element, *element.itersiblings(preceding="last" not in pseudo.name)):
+            self._budget.spend()
+            if is_element(other) and any(self.matches(other, each) for each in pseudo.inner):
+                count += 1
+            elif other is element:
+                return False
+        return _placed(count, pseudo)
+
+    def _said(self, element: Element, name: str) -> str:
+        """The value of an attribute of the element or of the nearest around it that has one."""
+        above: Element | None = element
+        while above is not None:
+            self._budget.spend()
+            value = above.get(name)
+            if value is not None:
+                return value.strip().lower()
+            above = above.getparent()
+        return ""
 
     def _count(self, element: Element, tag: str | None, *, last: bool) -> int:
         count = 1
@@ -345,6 +396,11 @@ class Matcher:
             if is_element(other) and self.matches(other, selector, 0, element):
                 return True
         return False
+
+
+def _placed(count: int, pseudo: _Pseudo) -> bool:
+    place = count - pseudo.offset
+    return place == 0 if not pseudo.step else place % pseudo.step == 0 and place // pseudo.step >= 0
 
 
 def _before(element: Element) -> Element | None:

@@ -9,20 +9,19 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from daimon_mcp.mail.html_tokens import MAX_ATTRIBUTES, needs_repair, repaired
+
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element  # pyright: ignore[reportPrivateUsage]
 
 MAX_CHARACTERS = 4_000_000
-MAX_ATTRIBUTES = 64
 CROWDED_FROM = 16_384
 
-# A browser goes on after </body> and </html>, libxml2 stops there.
-_ENDS = re.compile(r"</(?:body|html)\s*+>", re.IGNORECASE)
-# For a browser <div/> opens an element, for libxml2 it is an empty one: what follows would lose its style.
-_SELF_CLOSED = re.compile(r"<([a-zA-Z][a-zA-Z0-9:]*+)/>")
-_SLASHES = ('"/>', "'/>", " />", "\t/>", "\n/>")
-_ATTRIBUTE = r"[\s/]++[^\s/>=][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s>\"'][^\s>]*+))?"
-_CROWDED = re.compile(rf"(<[a-zA-Z][^\s/>]*+(?:{_ATTRIBUTE}){{{MAX_ATTRIBUTES}}})[^>]*+")
+# libxml2 ends these where a block or a table begins, and a browser does not: under a name of their own they stay open.
+_KEPT = ("a", "b", "i", "u", "tt", "big", "font", "form", "h1", "h2", "h3", "h4", "h5", "h6")
+_KEPT_TAG = re.compile(r"<(/?)(a|b|i|u|tt|big|font|form|h[1-6])(?=[\s/>])", re.IGNORECASE)
+_PREFIX = "kept-"
+_IN_HEAD = frozenset({"title", "meta", "link", "base", "style", "script", "noscript", "template", "basefont", "bgsound"})
 
 
 def is_element(node: Element) -> bool:
@@ -32,11 +31,15 @@ def is_element(node: Element) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The root element, whether a browser would use its quirks mode, and whether the end of the source is missing."""
+    """The root element, whether a browser would use its quirks mode, and whether the end of the source is missing.
+
+    What is in one of the `hosts` is not shown, because a shadow tree is shown in its place.
+    """
 
     root: Element
     quirks: bool
     cut: bool
+    hosts: frozenset[Element] = frozenset()
 
 
 def parse_tree(source: str) -> Tree | None:
@@ -46,15 +49,15 @@ def parse_tree(source: str) -> Tree | None:
     cut = len(source) > MAX_CHARACTERS
     if cut:
         source = source[:MAX_CHARACTERS]
-    source = source.replace("\0", "")
+    source = source.replace("\0", "\ufffd")  # as a browser does: were it left out, its neighbours would join
     quirks = "<!doctype" not in source[:2000].lower()
-    source = _ENDS.sub("", source)
-    if "/>" in source:
-        source = _SELF_CLOSED.sub(r"<\1>", source)
-        for slash in _SLASHES:
-            source = source.replace(slash, slash[0] + ">")
-    if len(source) > CROWDED_FROM:  # libxml2 compares each attribute of a tag with all others
-        source = _CROWDED.sub(r"\1", source)
+    crowded = MAX_ATTRIBUTES if len(source) > CROWDED_FROM else 0
+    if needs_repair(source, crowded):
+        source = repaired(source, crowded)
+    prefix = _PREFIX
+    while f"<{prefix}" in source.lower():
+        prefix = f"{prefix[:-1]}x-"
+    source = _keep_open(source, prefix)
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_pis=True, huge_tree=True)
     try:
         root = etree.fromstring(source.encode("utf-8", "replace"), parser)
@@ -62,6 +65,61 @@ def parse_tree(source: str) -> Tree | None:
         return None
     if root is None:  # pyright: ignore[reportUnnecessaryComparison]
         return None
+    for element in list(root.iter(*(prefix + name for name in _KEPT))):
+        element.tag = element.tag[len(prefix) :]
+    _end_head(root)
     last = parser.error_log.last_error
     cut = cut or (last is not None and "depth" in (last.message or "").lower())
-    return Tree(root, quirks, cut)
+    return Tree(root, quirks, cut, _hosts(root) if "shadowrootmode" in source.lower() else frozenset())
+
+
+def _keep_open(source: str, prefix: str) -> str:
+    inside = False
+
+    def renamed(found: re.Match[str]) -> str:
+        nonlocal inside
+        end, name = found[1], found[2].lower()
+        if name != "a":
+            return f"<{end}{prefix}{name}"
+        before = f"</{prefix}a>" if inside and not end else ""  # an anchor ends the one before it
+        inside = not end
+        return f"{before}<{end}{prefix}a"
+
+    return _KEPT_TAG.sub(renamed, source)
+
+
+def _end_head(root: Element) -> None:
+    """Moves into the body what a browser would not take into the head, where libxml2 leaves tags it does not know."""
+    from lxml import etree
+
+    head = root.find("head")
+    if head is None:
+        return
+    moved: list[Element] = []
+    for child in head:
+        if moved or (is_element(child) and child.tag not in _IN_HEAD):
+            moved.append(child)
+    if not moved:
+        return
+    body = root.find("body")
+    if body is None:
+        body = etree.SubElement(root, "body")
+    first = etree.Element("p")
+    body.insert(0, first)
+    first.tail, body.text = body.text, None
+    for child in moved:
+        first.addprevious(child)  # with its tail
+    before = first.getprevious()
+    if first.tail and before is not None:
+        before.tail = (before.tail or "") + first.tail
+        first.tail = None
+    body.remove(first)
+
+
+def _hosts(root: Element) -> frozenset[Element]:
+    found: set[Element] = set()
+    for template in root.iter("template"):
+        parent = template.getparent()
+        if parent is not None and (template.get("shadowrootmode") or "").lower() in {"open", "closed"}:
+            found.add(parent)
+    return frozenset(found)

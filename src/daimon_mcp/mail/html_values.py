@@ -17,7 +17,7 @@ FONT_SIZE: Final = 16.0
 
 _HEX = re.compile(r"#?([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})\Z")
 _NUMBER = r"[+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})\d{0,20}(?:e[+-]?\d{1,3})?"
-_LENGTH = re.compile(rf"({_NUMBER})(%|[a-z]{{0,5}})\Z")
+_LENGTH = re.compile(rf"({_NUMBER})(%|[a-z]{{0,6}})\Z")
 _LEGACY_RGB = re.compile(r"rgba?\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(?:,\s*(\d{0,3}\.?\d{1,6})\s*)?\)\Z")
 _TOKEN = re.compile(rf"\s*(?:({_NUMBER})(%|[a-z]{{0,5}})|(calc|min|max|clamp)?\(|([-+*/),]))")
 _MAX_VALUE = 200
@@ -56,6 +56,22 @@ BLACK: Final = Colour(0, 0, 0)
 WHITE: Final = Colour(255, 255, 255)
 LINK: Final = Colour(0, 0, 238)
 TRANSPARENT: Final = Colour(0, 0, 0, 0)
+# The colours of the system, as a light one has them (CSS Color 4 §6.2 and its appendix of older names).
+_SYSTEM: Final = {
+    **dict.fromkeys(
+        ("canvas", "field", "window", "background", "appworkspace", "menu", "infobackground", "scrollbar",
+         "highlighttext", "selecteditemtext", "accentcolortext", "-webkit-text", "infobackground"), WHITE),
+    **dict.fromkeys(
+        ("canvastext", "fieldtext", "windowtext", "buttontext", "marktext", "menutext", "infotext", "captiontext",
+         "-internal-light-dark"), BLACK),
+    **dict.fromkeys(
+        ("buttonface", "threedface", "threedlightshadow", "threedhighlight", "buttonhighlight", "buttonshadow",
+         "activecaption", "inactivecaption"), Colour(240, 240, 240)),
+    "linktext": LINK, "visitedtext": Colour(85, 26, 139), "activetext": Colour(255, 0, 0),
+    "graytext": Colour(128, 128, 128), "inactivecaptiontext": Colour(128, 128, 128), "mark": Colour(255, 255, 0),
+    "highlight": Colour(0, 120, 215), "selecteditem": Colour(0, 120, 215), "accentcolor": Colour(0, 117, 255),
+    "-webkit-link": LINK,
+}  # fmt: skip
 
 
 @lru_cache(4096)
@@ -70,6 +86,8 @@ def colour(value: str) -> Colour | None:
     if legacy:
         red, green, blue = (min(float(legacy[each]), 255.0) for each in (1, 2, 3))
         return Colour(red, green, blue, 1.0 if legacy[4] is None else min(float(legacy[4]), 1.0))
+    if value in _SYSTEM:
+        return _SYSTEM[value]
     if not value or len(value) > _MAX_VALUE or not value[0].isalpha():
         return None
     try:
@@ -141,6 +159,8 @@ def _px(number: float, unit: str, font: float, base: float) -> float | None:
             return number * _FONT[unit] * font
         if len(unit) == 3 and unit[0] in "sld":  # svw, lvh, dvh
             unit = unit[1:]
+        if unit.startswith("cq"):  # of a container that may have no width: what is left of it is left, the rest nothing
+            return number * WINDOW_WIDTH / 100 if number < 0 else 0.0
         factor = _ROOT.get(unit) or _WINDOW.get(unit)
     return None if factor is None else number * factor
 

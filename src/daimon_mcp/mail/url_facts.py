@@ -11,12 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
 
-_MAX_URL = 2_000
-"""Characters of a URL that are looked at; the rest of a longer one is kept and ignored."""
+from daimon_mcp.mail.url_hosts import host_of, plain_host, split_web_url
 
-_SPLIT = re.compile(
-    r"([A-Za-z][A-Za-z0-9+.-]{0,20}):(?://)?([^/?#\\]{0,500})([^?#]{0,2000})(?:\?([^#]{0,2000}))?(?:#(.{0,500}))?"
-)
+_MAX_URL = 2_000
+"""Characters of a URL's path and query that are looked at; the rest of a longer one is kept and ignored."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}):(.{0,2000})", re.DOTALL)
+_REST = re.compile(r"([^?#]{0,2000})(?:\?([^#]{0,2000}))?(?:#(.{0,500}))?", re.DOTALL)
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]{2,45}\]")
 
 # Hosts that stand between a mail and the page it means. A prefix of a host is written with its dot.
@@ -72,9 +73,10 @@ _OPAQUE = re.compile(r"[A-Za-z0-9_~=%-]{16,}")
 class UrlFacts:
     """One URL taken apart.
 
-    `host` is lower case without port; `path` is as written, with the route that follows a `#`; `secret` says that it
-    carries a token. `tracker` says that the host only counts a click, `known` that it is the host of a company that
-    does so for others; `target` is the URL it goes on to when that can be read from it.
+    `host` is the one a browser goes to, lower case without port, empty when there is none; `path` is as written, with
+    the route that follows a `#`; `secret` says that it carries a token. `tracker` says that the host only counts a
+    click, `known` that it is the host of a company that does so for others; `target` is the URL it goes on to when
+    that can be read from it.
     """
 
     scheme: str
@@ -116,7 +118,8 @@ def _suffixes() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     return frozenset(plain), frozenset(wild), frozenset(exceptions)
 
 
-def _unicode_host(host: str) -> str:
+def unicode_host(host: str) -> str:
+    """A host with its `xn--` labels in their own script, unchanged when one of them cannot be read."""
     if "xn--" not in host:
         return host
     labels: list[str] = []
@@ -141,7 +144,7 @@ def registrable_domain(host: str) -> str:
         return host
     plain, wild, exceptions = _suffixes()
     labels = host.split(".")
-    shown = _unicode_host(host).split(".")
+    shown = unicode_host(host).split(".")
     if len(shown) != len(labels):
         shown = labels
     suffix = 1
@@ -192,15 +195,15 @@ def _is_tracker(host: str, path: str) -> bool:
 @lru_cache(maxsize=1_024)
 def url_facts(url: str) -> UrlFacts:
     """Take a URL apart. Never raises; what cannot be read is empty."""
-    match = _SPLIT.match(url[:_MAX_URL].strip())
-    if match is None:
-        return UrlFacts("", "", "", "", secret=False, tracker=False, known=False, target="")
-    scheme, authority, path, query, fragment = (part or "" for part in match.groups())
-    scheme = scheme.lower()
-    if scheme not in ("http", "https"):
-        return UrlFacts(scheme, "", path, query, secret=False, tracker=False, known=False, target="")
-    host = authority.rpartition("@")[2].lower()
-    host = re.sub(r":\d{0,5}$", "", host).rstrip(".")
+    web = split_web_url(url.strip())
+    if web is None:
+        match = _SCHEME.match(url[:_MAX_URL].strip())
+        scheme, rest = (match[1].lower(), match[2]) if match is not None else ("", "")
+        return UrlFacts(scheme, "", rest, "", secret=False, tracker=False, known=False, target="")
+    scheme, authority, rest = web
+    host = host_of(authority)
+    parts = _REST.match(rest[:_MAX_URL])
+    path, query, fragment = (part or "" for part in (parts.groups() if parts is not None else ("", "", "")))
     target = ""
     known = _is_host_of(host, _TRACKER_HOSTS) or (_is_host_of(host, ("google.com",)) and path == "/url")
     tracker = known or _is_tracker(host, path)
@@ -216,13 +219,23 @@ def url_facts(url: str) -> UrlFacts:
 
 
 _SHOWN_HOST = re.compile(
-    r"(?:https?://)?(?:www\.)?((?:[a-z0-9\u00a1-\uffff-]{1,63}\.){1,8}(?:[a-z\u00a1-\uffff]{2,24}|xn--[a-z0-9-]{2,59}))(?::\d{1,5})?(?:[/?#]\S*)?"
+    r"(?:https?://)?(?:www\.)?((?:[a-z0-9\u00a1-\uffff-]{1,63}\.){1,8}(?:[a-z\u00a1-\uffff]{2,24}|xn--[a-z0-9-]{2,59}))\.?(?::\d{0,5})?(?:[/?#]\S*)?"
 )
 
 
 def shown_host(label: str) -> str:
-    """The host that the text of a link shows, when the whole text is a URL or a host; else empty."""
-    label = label.strip()[:_MAX_URL].lower()
+    """The host that a person reads in the text of a link, when the whole text is a URL or a host; else empty.
+
+    In `https://bank.example@evil.example/` that is what looks like a host first.
+    """
+    label = plain_host(label.strip()[:_MAX_URL])
+    web = split_web_url(label)
+    if web is not None and label.partition(":")[2][:1] in ("/", "\\"):
+        scheme, authority, rest = web
+        user, at, after = authority.rpartition("@")
+        name = unquote(user.partition(":")[0].partition("@")[0]) if at else ""
+        shown = name if _SHOWN_HOST.fullmatch(name) else after
+        label = f"{scheme}://{shown}{rest.replace(chr(92), '/')}"
     match = _SHOWN_HOST.fullmatch(label)
     if match is None:
         return ""
@@ -230,7 +243,7 @@ def shown_host(label: str) -> str:
     if "://" not in label:
         # What is no known suffix is no host; "README.md" is a file although Moldova has that name.
         plain, _, _ = _suffixes()
-        top = _unicode_host(host).rpartition(".")[2]
+        top = unicode_host(host).rpartition(".")[2]
         if label.count(".") == 1 and top in _FILE_ENDINGS and "/" not in label:
             return ""
         if plain and top not in plain and top not in _RESERVED:

@@ -15,9 +15,11 @@ import logging
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -31,33 +33,39 @@ from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused, invalid
 from daimon_mcp.extraction.kinds import supported
 from daimon_mcp.mail.filenames import safe_filename
-from daimon_mcp.mail.parse import extract_attachment
+from daimon_mcp.mail.parse import AttachmentContent, extract_attachments
 from daimon_mcp.operations import access, handles
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.operations.handles import OCTETS, Held
 from daimon_mcp.operations.messages import CHARS_PER_TOKEN, clip
-from daimon_mcp.operations.reading import on_parser
 from daimon_mcp.operations.requests import Id, Request, refuse
 from daimon_mcp.store import accounts, inboxes, messages
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.blobs import PreparedBlob
 from daimon_mcp.store.database import Row, Transaction, is_unavailable
 from daimon_mcp.store.files_folder import FilesFolder, FolderFull, NoSuchFile, TooLarge
+from daimon_mcp.store.messages import AttachmentText
 
 log = logging.getLogger(__name__)
 
 LINK_LIFETIME = 15 * MINUTE
 UPLOAD_LIFETIME = 7 * DAY  # longer than a client_id is remembered: a repeated send finds its files again
-MOST_UPLOADS = 200  # of one account at a time
+MOST_UPLOADS = 200  # of one account at a time, beside those of its inboxes
+MOST_UPLOADS_OF_INBOX = 100
 MOST_TRIES = 3
 WAIT_SECONDS = 5.0
+TURN_SECONDS = 10.0  # after so long no further file of a message is begun: its others wait behind other inboxes
+MOST_TEXT = 1_000_000  # characters kept of all files of a message together
+RECENT_OCTETS = 32 * 1024 * 1024
 
 _TOKEN = re.compile(r"(att_[0-9a-z]{26})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 _UPLOAD_TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
+_CHARSET = re.compile(r"[A-Za-z0-9_.:+-]{1,40}")
 _KNOWN_TEXTS = 256
 _PENDING = "pending"
 _T = TypeVar("_T")
+_Kind = tuple[str, str, str | None]  # SHA-256 of the content, format, charset: what makes two texts the same
 
 
 class GetAttachment(Request):
@@ -96,6 +104,21 @@ class Reader(Protocol):
     async def extract(self, content: bytes, content_type: str, filename: str) -> ReadOut: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A row of `attachments_readable`."""
+
+    no: int
+    id: str
+    part: str
+    filename: str
+    content_type: str
+    sha256: str
+    status: str
+    tries: int
+    text_length: int | None
+
+
 class NotRead(Exception):
     """A file could not be read now, by no fault of its own: it is worth trying again."""
 
@@ -117,7 +140,11 @@ class Attachments:
         self._key = credentials.derive("downloads")
         self._folder = FilesFolder(core.policy.files_folder, core.policy.files_bytes)
         self._linked_until = 0
-        self._known: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._known: OrderedDict[_Kind, int] = OrderedDict()
+        self._wanted: dict[str, int] = {}  # handles whose text somebody waits for, and how many do
+        self._turn = 0  # of which inbox a message was read last
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._loading = asyncio.Lock()  # one file is taken out of its mail at a time
         self.is_reading = False
         """Whether somebody reads what is pending, so that it is worth waiting for."""
 
@@ -235,25 +262,44 @@ class Attachments:
         if int(parts[2]) * SECOND <= self._core.clock.now():
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_EXPIRED")
         held = await handles.lookup(self._core, parts[1])
-        if held is None or held.blob_hash is None or not await self._is_there(held):
+        if held is None or held.blob_hash is None:
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_UNKNOWN")
-        return held
+        return replace(held, account_no=await self._owner(held))
 
-    async def _is_there(self, held: Held) -> bool:
-        """Whether whose file it is may still have it."""
+    async def _owner(self, held: Held) -> int:
+        """The number of the account whose file it is. Raises LINK_NOT_VALID when that may not have it any more."""
         account_no = held.account_no
         if held.inbox_no is not None:
             inbox = await inboxes.by_no(self._core.database, held.inbox_no)
             if inbox is None or inbox.deleted_at is not None:
-                return False
+                raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_UNKNOWN")
             account_no = inbox.account_no
         assert account_no is not None
         account = await accounts.account_by_no(self._core.database, account_no)
-        return account.status is AccountStatus.ACTIVE
+        if account.status is not AccountStatus.ACTIVE:
+            raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_UNKNOWN")
+        return account_no
 
     async def content(self, held: Held) -> bytes:
-        """The bytes of a file. Raises LookupError when they are lost."""
-        return await handles.content_of(self._core, held)
+        """The bytes of a file; those of the last ones are kept for a while. Raises LookupError when they are lost."""
+        if (content := self._recently(held.sha256)) is not None:
+            return content
+        async with self._loading:
+            if (content := self._recently(held.sha256)) is not None:
+                return content
+            content = await handles.content_of(self._core, held)
+            if held.sha256 and len(content) <= RECENT_OCTETS:
+                self._recent[held.sha256] = content
+                total = sum(map(len, self._recent.values()))
+                while total > RECENT_OCTETS:
+                    total -= len(self._recent.popitem(last=False)[1])
+            return content
+
+    def _recently(self, sha256: str) -> bytes | None:
+        content = self._recent.get(sha256)
+        if content is not None:
+            self._recent.move_to_end(sha256)
+        return content
 
     async def awaited(self, token: str) -> Expected:
         """What is to be put to an upload link.
@@ -270,8 +316,7 @@ class Attachments:
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_USED")
         if (held.expires_at or 0) <= self._core.clock.now():
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_EXPIRED")
-        if not await self._is_there(held):
-            raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_UNKNOWN")
+        await self._owner(held)
         return Expected(row[0], held, row[5] or None)
 
     async def received(self, expected: Expected, content: bytes, content_type: str | None) -> Outcome:
@@ -298,9 +343,10 @@ class Attachments:
         await self._core.database.write(run)
         return _received(held.id, held.filename, kind, blob, expires_at)
 
-    def scratch(self) -> Path:
-        """A folder for files that are coming in. Blocks."""
-        return self._core.blobs.scratch()
+    async def scratch(self) -> Path:
+        """A folder for files that are coming in. Raises STORE_UNAVAILABLE."""
+        with spooling():
+            return await asyncio.to_thread(self._core.blobs.scratch)
 
     async def sweep(self) -> None:
         """Forget uploads whose time is over."""
@@ -322,15 +368,16 @@ class Attachments:
         now = self._core.clock.now()
         public_id = new_id("att", now)
 
+        most = MOST_UPLOADS if inbox_no is None else MOST_UPLOADS_OF_INBOX
+
         def run(tx: Transaction) -> None:
-            if tx.scalar(sql.uploads_count, account_no=actor.account_no, now=now) >= MOST_UPLOADS:
-                facts: dict[str, Fact] = {"limit": MOST_UPLOADS}
-                raise Refused(
-                    RefusalCode.RATE_LIMIT_EXCEEDED,
-                    reason="UPLOADS_WAIT",
-                    facts=facts,
-                    retry_after=LINK_LIFETIME // SECOND,
-                )
+            held = tx.one(sql.uploads_count, account_no=actor.account_no, inbox_no=inbox_no or 0, now=now)
+            assert held is not None
+            count, first_end = held
+            if count >= most:
+                facts: dict[str, Fact] = {"limit": most}
+                seconds = -(-(first_end - now) // SECOND)
+                raise Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="UPLOADS_WAIT", facts=facts, retry_after=seconds)
             if blob is not None:
                 self._core.blobs.put(tx, blob, now)
             tx.run(
@@ -369,7 +416,8 @@ class Attachments:
         content = await self.content(held)
         name = safe_filename(held.filename, part="file", content_type=held.content_type)
         try:
-            return await self._on_disk("save", partial(self._folder.save, parts, name, content))
+            others = "acc_" if not parts else None
+            return await self._on_disk("save", partial(self._folder.save, parts, name, content, without=others))
         except FolderFull:
             raise invalid("save", "is not possible: the files folder is full") from None
 
@@ -411,6 +459,7 @@ class Attachments:
                 rung.set()
 
         unsubscribe = self._core.bus.subscribe(heard)
+        self._wanted[held.id] = self._wanted.get(held.id, 0) + 1
         try:
             with anyio.move_on_after(WAIT_SECONDS):
                 while held.text_status == _PENDING:
@@ -420,77 +469,175 @@ class Attachments:
                         await rung.wait()
         finally:
             unsubscribe()
+            self._wanted[held.id] -= 1
+            if not self._wanted[held.id]:
+                del self._wanted[held.id]
         return held
+
+    @property
+    def awaited_texts(self) -> tuple[str, ...]:
+        """Handles of the files whose text somebody waits for."""
+        return tuple(self._wanted)
 
     async def pending(self) -> bool:
         """Whether the text of a file waits to be read."""
-        return await self._core.database.one(sql.attachments_pending, limit=1) is not None
+        return await self._core.database.one(sql.attachments_next, from_seq=0) is not None
 
     async def read_next(self, reader: Reader) -> bool:
-        """Read the text of the file that has waited longest, and keep it; False when none waits.
+        """Read the files of the message whose turn it is, and keep their texts; False when none waits.
 
-        Counted before it is tried, so that a file which takes its reader down is given up. Raises NotRead when it is
-        worth trying again later. Safe to cancel and to kill: the text is kept whole, once, or the file still waits.
+        What somebody waits for goes first, alone. Then the inboxes take turns, the oldest message of each, for about
+        `TURN_SECONDS`. Files are counted before they are tried, so that one which takes its reader down is given up;
+        after a try they are read one by one. Raises NotRead when it is worth trying again later. Safe to cancel and
+        to kill: a text is kept whole, once, or the file still waits.
         """
-        row = await self._core.database.one(sql.attachments_pending, limit=1)
+        database = self._core.database
+        for handle in self.awaited_texts:
+            row = await database.one(sql.attachment_by_id, id=handle)
+            if row is not None and row[11] == _PENDING:
+                await self._read_message(reader, row[2], handle)
+                return True
+        row = await database.one(sql.attachments_next, from_seq=messages.last_seq(self._turn))
+        row = row or await database.one(sql.attachments_next, from_seq=0)
         if row is None:
             return False
-        no, seq, part, filename, content_type, sha256, tries, blob_hash = row
-        if tries >= MOST_TRIES:
-            await self._keep(no, seq, None, "damaged", {})
-            return True
-        kind = supported(content_type, filename) or ""
-        if await self._same(no, seq, (sha256, kind)):
-            return True
-        with anyio.CancelScope(shield=True):  # so that it is known below whether it was counted
-            tries = await self._core.database.write(lambda tx: tx.scalar(sql.attachment_try, attachment_no=no))
+        self._turn = row[0] >> messages.SEQ_BITS
+        await self._read_message(reader, row[0], None)
+        return True
+
+    async def _read_message(self, reader: Reader, seq: int, only: str | None) -> None:
+        """Read what waits of one message, or of it the file with the handle `only`, and keep it in one write."""
+        readable = [_Waiting(*row) for row in await self._core.database.all(sql.attachments_readable, seq=seq)]
+        done = [
+            AttachmentText(each.no, None, "skipped", {})
+            for each in readable[messages.MOST_READ :]
+            if each.status == _PENDING
+        ]
+        waiting = [each for each in readable[: messages.MOST_READ] if each.status == _PENDING]
+        room = MOST_TEXT - sum(each.text_length or 0 for each in readable)
+        if only is not None:
+            batch = [each for each in waiting if each.id == only]
+        elif waiting and waiting[0].tries:
+            batch = waiting[:1]
+        else:
+            batch = list(takewhile(lambda each: not each.tries, waiting))
+        if batch and batch[0].tries >= MOST_TRIES:
+            done.append(AttachmentText(batch[0].no, None, "damaged", {}))
+            batch = []
+        if not batch:
+            await self._keep(seq, done, [])
+            return
+        counted = [each.no for each in batch]
+        with anyio.CancelScope(shield=True):  # so that it is known below whether they were counted
+            await self._core.database.write(lambda tx: [tx.run(sql.attachment_try, attachment_no=no) for no in counted])
+        tried: list[int] = []
         try:
-            try:
-                raw = await self._core.blobs.get(self._core.database, blob_hash)
-                content = await on_parser(partial(extract_attachment, raw, part), len(raw))
-                del raw
-            except LookupError:
-                log.error("an attachment's bytes are lost, number %d", no)
-                await self._keep(no, seq, None, "damaged", {})
-                return True
-            done = await reader.extract(content, content_type, filename)
+            await self._read_files(reader, seq, batch, room // len(waiting), done, tried, may_stop=only is None)
         except (anyio.get_cancelled_exc_class(), Refused):
             # The server stops, or its disk is gone: that says nothing against the file.
-            with anyio.CancelScope(shield=True):
-                await self._core.database.write(lambda tx: tx.run(sql.attachment_untry, attachment_no=no))
+            tried = tried[:-1]
             raise
-        if done.status == "failed" and tries < MOST_TRIES:
-            raise NotRead
-        facts = {**done.facts, **({"truncated": 1} if done.truncated else {})}
-        await self._keep(no, seq, done.text if done.status == "ok" else None, done.status, facts)
-        if done.status != "failed":
-            self._known[sha256, kind] = no
-            if len(self._known) > _KNOWN_TEXTS:
-                self._known.popitem(last=False)
-        return True
+        except Exception:
+            tried = tried or counted[:1]  # what breaks before the first file must not be tried for ever
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._keep(seq, done, [no for no in counted if no not in tried])
 
-    async def _same(self, no: int, seq: int, content: tuple[str, str]) -> bool:
-        """Take over what was read out of the same content a while ago, if it was."""
-        known = self._known.get(content)
+    async def _read_files(
+        self,
+        reader: Reader,
+        seq: int,
+        batch: Sequence[_Waiting],
+        share: int,
+        done: list[AttachmentText],
+        tried: list[int],
+        *,
+        may_stop: bool,
+    ) -> None:
+        """Read files of one message into `done`, at most `share` characters of each.
+
+        `tried` gets their numbers as they are handed to the reader. Raises NotRead.
+        """
+        contents = await self._contents(seq, [each.part for each in batch])
+        until = anyio.current_time() + TURN_SECONDS
+        texts: dict[_Kind, AttachmentText] = {}
+        for place, each in enumerate(batch):
+            if place and may_stop and (self._wanted or anyio.current_time() >= until):
+                return
+            content = contents.pop(each.part, None)
+            if content is None:
+                log.error("an attachment's bytes are lost, number %d", each.no)
+                done.append(AttachmentText(each.no, None, "damaged", {}))
+                continue
+            charset = content.charset if content.charset and _CHARSET.fullmatch(content.charset) else None
+            kind = (each.sha256, supported(each.content_type, each.filename) or "", charset)
+            text = texts.get(kind) or await self._same(kind)
+            if text is None:
+                tried.append(each.no)
+                said = f"{each.content_type}; charset={charset}" if charset else each.content_type
+                read = await reader.extract(content.octets, said, each.filename)
+                if read.status == "failed" and each.tries + 1 < MOST_TRIES:
+                    raise NotRead
+                facts = {**read.facts, **({"truncated": 1} if read.truncated else {})}
+                text = AttachmentText(each.no, read.text if read.status == "ok" else None, read.status, facts)
+            is_whole = len(text.text or "") <= share
+            if text.text is not None and not is_whole:
+                text = replace(text, text=text.text[:share], facts={**text.facts, "truncated": 1})
+            texts[kind] = text
+            done.append(replace(text, no=each.no))
+            if text.status != "failed" and is_whole:
+                self._known[kind] = each.no
+                if len(self._known) > _KNOWN_TEXTS:
+                    self._known.popitem(last=False)
+
+    async def _contents(self, seq: int, parts: Sequence[str]) -> dict[str, AttachmentContent]:
+        """Parts of a message, as far as they are there."""
+        row = await self._core.database.one(sql.message_by_seq, seq=seq)
+        assert row is not None
+        try:
+            raw = await self._core.blobs.get(self._core.database, messages.message_of(row).blob_hash)
+        except LookupError:
+            return {}
+        return await handles.on_opener(partial(extract_attachments, raw, parts), len(raw))
+
+    async def _same(self, kind: _Kind) -> AttachmentText | None:
+        """What was read out of the same content a while ago, if it was."""
+        known = self._known.get(kind)
         row = await self._core.database.one(sql.attachment_text, attachment_no=known) if known is not None else None
-        if row is None or row[1] in (None, _PENDING) or row[3] != content[0]:
-            return False
-        await self._keep(no, seq, row[0], row[1], json.loads(row[2] or "{}"))
-        return True
+        if known is None or row is None or row[1] in (None, _PENDING) or row[3] != kind[0]:
+            return None
+        return AttachmentText(known, row[0], row[1], json.loads(row[2] or "{}"))
 
-    async def _keep(self, no: int, seq: int, text: str | None, status: str, facts: dict[str, Any]) -> None:
+    async def _keep(self, seq: int, texts: Sequence[AttachmentText], untried: Sequence[int]) -> None:
         now = self._core.clock.now()
 
         def run(tx: Transaction) -> None:
+            for no in untried:
+                tx.run(sql.attachment_untry, attachment_no=no)
+            if not texts:
+                return
             message = messages.in_tx(tx, seq)
-            if messages.set_attachment_text(tx, message, no, text=text, status=status, facts=facts, at=now):
+            if messages.set_attachment_texts(tx, message, texts, at=now):
                 inbox = inboxes.one_in(tx, message.inbox_no)
                 tx.announce(MessageChanged(inbox.account_no, inbox.no, message.inbox_id, message.id, message.thread_id))
 
-        await self._core.database.write(run)
+        if texts or untried:
+            await self._core.database.write(run)
 
 
 SWEEP_EVERY = HOUR // SECOND
+
+
+@contextmanager
+def spooling() -> Generator[None]:
+    """Files are written inside: a disk that is full or gone is STORE_UNAVAILABLE, and no error of ours."""
+    try:
+        yield
+    except OSError as error:
+        if is_unavailable(error):
+            raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=30) from error
+        raise
 
 
 def _received(public_id: str, filename: str, kind: str, blob: PreparedBlob, expires_at: int) -> Outcome:

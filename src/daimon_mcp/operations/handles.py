@@ -5,13 +5,15 @@ A handle of another account, or of another inbox than the key's, answers exactly
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, Self
+from functools import cache, partial
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -23,12 +25,15 @@ from daimon_mcp.mail.filenames import safe_filename
 from daimon_mcp.mail.parse import extract_attachment
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core
-from daimon_mcp.operations.reading import on_parser
 from daimon_mcp.operations.requests import Id, Request, refuse
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Row
 
 OCTETS = "application/octet-stream"
+
+_T = TypeVar("_T")
+_INLINE_BYTES = 2048
+_OPENERS = 2  # threads
 
 
 class Attachment(Request):
@@ -178,7 +183,22 @@ async def content_of(core: Core, held: Held) -> bytes:
     raw = await core.blobs.get(core.database, held.blob_hash)
     if held.part is None:
         return raw
-    return await on_parser(partial(extract_attachment, raw, held.part), len(raw))
+    return await on_opener(partial(extract_attachment, raw, held.part), len(raw))
+
+
+@cache
+def _openers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_OPENERS, thread_name_prefix="opener")
+
+
+async def on_opener(work: Callable[[], _T], octets: int) -> _T:
+    """What `work` returns or raises; it takes files out of `octets` of mail and touches nothing shared.
+
+    Short mail is read at once. All else has threads of its own: who fetches files holds up no mail that comes in.
+    """
+    if octets <= _INLINE_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_openers(), work)
 
 
 async def named(core: Core, actor: Actor, given: Sequence[Attachment] | None) -> tuple[File, ...]:

@@ -176,7 +176,7 @@ def reading_view(facts: Mapping[str, Any], *, shortened: bool) -> dict[str, Any]
             "rule": facts.get("rule"),
             "confidence": facts.get("confidence"),
         }
-    for name in ("signature", "forwarded", "hidden_text", "alt_mismatch", "trackers", "invite", "bounce"):
+    for name in ("signature", "forwarded", "hidden_text", "alt_mismatch", "text_only_plain", "trackers", "invite", "bounce"):
         if facts.get(name):
             view[name] = facts[name]
     return view

@@ -134,7 +134,7 @@ class Waiting:
                     return await self._answer(actor, request, found)
                 left = request.timeout_seconds - (loop.time() - started)
                 if left <= 0:
-                    return _nothing(inbox.id, request, cursor(Of.PLACE, place_number(inbox.no, until)))
+                    return _nothing(core, inbox.id, request, cursor(Of.PLACE, place_number(inbox.no, until)))
                 try:
                     async with asyncio.timeout(min(left, self.progress_seconds)):
                         await rung.wait()
@@ -219,7 +219,7 @@ class Waiting:
         )
 
 
-def _nothing(inbox_id: str, request: WaitForMessage, place: str) -> Outcome:
-    facts = {"seconds": request.timeout_seconds, "inbox_id": inbox_id}
+def _nothing(core: Core, inbox_id: str, request: WaitForMessage, place: str) -> Outcome:
+    facts = {"seconds": request.timeout_seconds, "inbox_id": inbox_id, "not_listening": core.not_listening}
     result = {request.want: None, "timed_out": True, "cursor": place}
     return Outcome(key="wait_for_message.timeout", result=result, facts=facts)

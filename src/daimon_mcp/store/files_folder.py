@@ -21,6 +21,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNFINISHED = ".daimon-unfinished-"
 _MOST_NAMES = 1000
+MOST_FILES = 10_000
 
 
 class NoSuchFile(Exception):
@@ -36,26 +37,33 @@ class FolderFull(Exception):
 
 
 class FilesFolder:
-    """The folder `root`, with at most `most` octets in it. One process at a time has it."""
+    """The folder `root`, in which every home has at most `most` octets and `most_files` files.
 
-    def __init__(self, root: Path, most: int) -> None:
+    A home is a folder right below `root`, or `root` itself without some of these. One process at a time has it all.
+    """
+
+    def __init__(self, root: Path, most: int, most_files: int = MOST_FILES) -> None:
         self.root = root
         self._most = most
+        self._most_files = most_files
         self._writing = threading.Lock()
-        self._tidied = False
+        self._tidied: set[str] = set()
 
-    def save(self, parts: Sequence[str], filename: str, content: bytes) -> Path:
+    def save(self, parts: Sequence[str], filename: str, content: bytes, *, without: str | None = None) -> Path:
         """Write a file (0600) into the sub-folder `parts`, and say where it is. Blocks.
 
         `filename` is one name, harmless already. Nothing is overwritten: where the name is taken, the same content is
-        found again and other content gets a number. Raises FolderFull, OSError.
+        found again and other content gets a number. The home is the first of `parts`; without any it is `root`, and
+        folders there whose name starts with `without` are other homes. Raises FolderFull, OSError.
         """
+        home = parts[0] if parts else ""
         with self._writing, self._folder(parts, make=True) as folder:
             for number in range(1, _MOST_NAMES):
                 name = _numbered(filename, number)
                 try:
                     present = _content(folder, name, len(content))
                 except FileNotFoundError:
+                    self._check(home, len(content), without)
                     self._write(folder, name, content)
                     return self.root.joinpath(*parts, name)
                 except (OSError, NoSuchFile, TooLarge):
@@ -95,6 +103,7 @@ class FilesFolder:
                 if make:
                     with suppress(FileExistsError):
                         os.mkdir(part, 0o700, dir_fd=descriptor)
+                        os.fsync(descriptor)
                 step = os.open(part, _STEP, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = step
@@ -103,9 +112,7 @@ class FilesFolder:
             os.close(descriptor)
 
     def _write(self, folder: int, name: str, content: bytes) -> None:
-        """Whole or not at all, even if the process is killed meanwhile. Raises FileExistsError, never overwrites."""
-        if self._held() + len(content) > self._most:
-            raise FolderFull
+        """Whole or not at all, even if the machine stops meanwhile. Raises FileExistsError, never overwrites."""
         temporary = _UNFINISHED + secrets.token_hex(8)
         descriptor = os.open(temporary, _NEW, 0o600, dir_fd=folder)
         try:
@@ -116,20 +123,28 @@ class FilesFolder:
             os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         finally:
             os.unlink(temporary, dir_fd=folder)
+        os.fsync(folder)
 
-    def _held(self) -> int:
-        """Octets of all files in the folder; what an earlier process left half written is removed at the first look."""
-        total = 0
-        for top, _, names, descriptor in os.fwalk(self.root):
-            del top
+    def _check(self, home: str, size: int, without: str | None) -> None:
+        """Raises FolderFull when a file of `size` octets does not fit into a home.
+
+        What an earlier process left half written there is removed at the first look.
+        """
+        octets, files = size, 1
+        for _, folders, names, descriptor in os.fwalk(self.root / home):
+            if without is not None:
+                folders[:] = [each for each in folders if not each.startswith(without)]
+                without = None  # it is said of the top alone
             for name in names:
                 with suppress(FileNotFoundError):
-                    if name.startswith(_UNFINISHED) and not self._tidied:
+                    if name.startswith(_UNFINISHED) and home not in self._tidied:
                         os.unlink(name, dir_fd=descriptor)
                     else:
-                        total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
-        self._tidied = True
-        return total
+                        octets += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
+                        files += 1
+            if octets > self._most or files > self._most_files:
+                raise FolderFull
+        self._tidied.add(home)
 
 
 def _content(folder: int, name: str, most: int) -> bytes:

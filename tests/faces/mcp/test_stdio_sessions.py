@@ -12,7 +12,7 @@ from daimon_mcp.faces.mcp.server import Session, session
 from daimon_mcp.faces.mcp.tools import ALL, NAMES
 
 CORE = {tool.name for tool in ALL if tool.core}
-READING = {tool.name for tool in ALL if tool.reads}
+READING = {tool.name for tool in ALL if tool.reads and not tool.secret}
 
 
 async def tools(agent: Agent) -> set[str]:

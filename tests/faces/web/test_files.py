@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ import pytest
 from tests.support.daimon import Agent, Daimon, MovableClock, running
 from tests.support.post import OTHER, ROBO, arrive
 
-from daimon_mcp.faces.web.files import AT_ONCE, disposition, shown_type
-from daimon_mcp.operations.attachments import LINK_LIFETIME
+from daimon_mcp.domain.accounts import Actor
+from daimon_mcp.faces.web.files import DOWNLOADS_OF_ACCOUNT, UPLOADS_OF_ACCOUNT, disposition, shown_type
+from daimon_mcp.operations.attachments import LINK_LIFETIME, UploadAttachment
+from daimon_mcp.store import accounts
+from daimon_mcp.store.compiled import Statement
 
 LIMIT = 100_000
 MINUTES = LINK_LIFETIME // 60_000_000
@@ -318,20 +323,24 @@ async def test_one_of_many_at_once_wins(agent: Agent, client: httpx2.AsyncClient
     assert (await client.get(await link(agent, made["id"]))).content == won[0]
 
 
+async def begun(agent: Agent) -> asyncio.StreamWriter:
+    """An upload that has begun and does not go on."""
+    url = urlsplit(str((await agent.do("upload_attachment", filename="a.bin"))["upload_url"]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
+    head = f"PUT {url.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    writer.write(head.encode())
+    await writer.drain()
+    assert b"100" in await reader.readline()  # it is being read
+    return writer
+
+
+@pytest.mark.parametrize("limit", ["AT_ONCE", "UPLOADS_OF_ACCOUNT"])
 async def test_too_many_at_once_are_asked_to_come_again(
-    daimon: Daimon, agent: Agent, client: httpx2.AsyncClient
+    agent: Agent, client: httpx2.AsyncClient, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = urlsplit(daimon.url).port
-    writers: list[asyncio.StreamWriter] = []
-    for _ in range(AT_ONCE):
-        made = await agent.do("upload_attachment", filename="a.bin")
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        path = urlsplit(str(made["upload_url"])).path
-        head = f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
-        writer.write(head.encode())
-        await writer.drain()
-        assert b"100" in await reader.readline()  # it is being read
-        writers.append(writer)
+    if limit == "AT_ONCE":
+        monkeypatch.setattr("daimon_mcp.faces.web.files.AT_ONCE", UPLOADS_OF_ACCOUNT - 1)
+    writers = [await begun(agent) for _ in range(UPLOADS_OF_ACCOUNT - (limit == "AT_ONCE"))]
     last = await agent.do("upload_attachment", filename="a.bin")
     answer = await client.put(last["upload_url"], content=b"x")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -342,6 +351,128 @@ async def test_too_many_at_once_are_asked_to_come_again(
         while (answer := await client.put(last["upload_url"], content=b"x")).status_code == 503:
             pass
     assert answer.status_code == 201
+
+
+async def test_one_account_leaves_room_for_another(daimon: Daimon, agent: Agent, client: httpx2.AsyncClient) -> None:
+    writers = [await begun(agent) for _ in range(UPLOADS_OF_ACCOUNT)]
+    core = daimon.operations.core
+    number = await core.database.write(
+        lambda tx: accounts.insert_account(tx, id="acc_other", kind="agent", now=core.clock.now())
+    )
+    request = UploadAttachment(filename="a.txt")
+    made = await daimon.operations.attachments.upload_attachment(Actor(number, "acc_other"), request)
+    assert (await client.put(made.result["upload_url"], content=b"x")).status_code == 201
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_an_upload_that_hardly_moves_is_ended(
+    agent: Agent, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daimon_mcp.faces.web.files.GRACE", 0.2)
+    url = (await agent.do("upload_attachment", filename="a.bin"))["upload_url"]
+    parts = urlsplit(str(url))
+    reader, writer = await asyncio.open_connection("127.0.0.1", parts.port)
+    writer.write(f"PUT {parts.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n\r\nslow".encode())
+    assert b"408" in await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    await writer.wait_closed()
+    assert (await client.put(url, content=b"x")).status_code == 201
+
+
+@pytest.fixture
+async def roomy(tmp_path: Path) -> AsyncGenerator[Daimon]:
+    """A server that takes files of some megabytes."""
+    sections = {**SECTIONS, "smtp": {"max_message_bytes": 20_000_000}}
+    async with running(tmp_path / "roomy", sections, listeners=True) as made:
+        yield made
+
+
+async def test_what_is_not_taken_waits_in_its_place_and_ends(
+    roomy: Daimon, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytes(8_000_000)
+    loop = asyncio.get_running_loop()
+    async with roomy.agent() as agent:
+        url = await link(agent, await uploaded(agent, client, content, "a.bin", "application/x-data"))
+        idle: list[socket.socket] = []
+        for _ in range(DOWNLOADS_OF_ACCOUNT):
+            made = socket.socket()
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            made.setblocking(False)
+            await loop.sock_connect(made, ("127.0.0.1", urlsplit(url).port))
+            await loop.sock_sendall(made, f"GET {urlsplit(url).path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            assert b"200" in await loop.sock_recv(made, 20)
+            idle.append(made)
+        answer = await client.get(url)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        idle.pop().close()
+        async with asyncio.timeout(10):
+            while (answer := await client.get(url)).status_code == 503:
+                pass
+        assert answer.content == content
+        for each in idle:
+            each.close()
+        # One that stays, and takes nothing, is ended.
+        monkeypatch.setattr("daimon_mcp.faces.web.files.GRACE", 0.2)
+        monkeypatch.setattr("daimon_mcp.faces.web.files.SLOWEST", 1_000_000_000)
+        monkeypatch.setattr("daimon_mcp.faces.web.files.AT_ONCE", 1)
+        async with asyncio.timeout(10):
+            while (await client.head(url)).status_code == 503:  # those that were closed have left
+                pass
+        with socket.socket() as stays:
+            stays.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stays.setblocking(False)
+            await loop.sock_connect(stays, ("127.0.0.1", urlsplit(url).port))
+            await loop.sock_sendall(stays, f"GET {urlsplit(url).path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            assert b"200" in await loop.sock_recv(stays, 20)
+            async with asyncio.timeout(10):
+                while (await client.head(url)).status_code == 503:
+                    pass
+
+
+async def test_parts_of_a_file_are_taken_out_of_the_mail_once(
+    daimon: Daimon, agent: Agent, client: httpx2.AsyncClient
+) -> None:
+    handle = await uploaded(agent, client, CONTENT, "data.bin", "application/x-data")
+    sent = await agent.do("send_email", inbox=ROBO, to=OTHER, subject="s", body="b", attachments=[handle])
+    [file] = (await agent.do("get_message", message_id=sent["id"]))["attachments"]
+    url = await link(agent, file["id"])
+    assert await bodies(client, url, "bytes=0-9") == (206, CONTENT[:10], f"bytes 0-9/{len(CONTENT)}")
+    database = daimon.operations.core.database
+    rows = await database.fetch("SELECT hash, data FROM blobs")
+    put = Statement("UPDATE blobs SET data = :data WHERE hash = :hash", "")
+    await database.write(lambda tx: [tx.run(put, hash=hash, data=b"lost") for hash, _ in rows])
+    assert (await bodies(client, url, "bytes=10-19"))[1] == CONTENT[10:20]
+    await database.write(lambda tx: [tx.run(put, hash=hash, data=data) for hash, data in rows])
+
+
+async def test_a_large_form_lies_with_the_mail_and_not_in_the_folder_for_temporary_files(
+    roomy: Daimon, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with roomy.agent() as agent:
+        url = (await agent.do("upload_attachment", filename="a.bin"))["upload_url"]
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+        answer = await client.post(url, files={"file": ("a.bin", bytes(3_000_000), "application/x-data")})
+        assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("how", ["plain", "form"])
+async def test_a_full_disk_is_said_to_be_one(roomy: Daimon, client: httpx2.AsyncClient, how: str) -> None:
+    async with roomy.agent() as agent:
+        url = (await agent.do("upload_attachment", filename="a.bin"))["upload_url"]
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+        try:
+            if how == "plain":
+                answer = await client.put(url, content=bytes(3_000_000))
+            else:
+                answer = await client.post(url, files={"file": ("a.bin", bytes(3_000_000), "application/x-data")})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (answer.status_code, answer.json()["error"]) == (503, "STORE_UNAVAILABLE")
+        assert (await client.put(url, content=b"x")).status_code == 201
 
 
 async def test_another_sites_page_and_another_name_get_nothing(agent: Agent, client: httpx2.AsyncClient) -> None:

@@ -166,7 +166,7 @@ def reparse(
     while after is not None:
         done = _ask(data_dir, config, "reparse", after=after, everything=everything)
         after, read, missing = done["next_after"], read + done["read"], missing + done["missing"]
-    say(f"{read} messages were read again." + (f" The bytes of {missing} are missing." if missing else ""))
+    say(f"Messages read again: {read}." + (f" Messages whose bytes are missing: {missing}." if missing else ""))
 
 
 @app.command("config")
@@ -260,7 +260,7 @@ def passcode(
 def accounts(data_dir: DataDir = None, config: Config = None) -> None:
     """The accounts on this server."""
     for each in _ask(data_dir, config, "operator.accounts"):
-        say(f"{each['id']}  {each['tier']}  {each['status']}  {each['inboxes']} inboxes  since {each['created_at']}")
+        say(f"{each['id']}  {each['tier']}  {each['status']}  inboxes: {each['inboxes']}  since {each['created_at']}")
 
 
 @operator.command()

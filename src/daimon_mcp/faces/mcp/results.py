@@ -123,18 +123,22 @@ def _message_row(message: View) -> str:
     return _flat(f"{message['id']}{marks}{status} {when} {other} | {message['subject']} | {words}")
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 _USUAL_LABELS = ("inbox", "sent", "unread", "bounced")
 
 
 def _thread_row(thread: View) -> str:
-    counts = f"{thread['message_count']} messages, {thread['unread_count']} unread"
+    counts = f"{_counted(thread['message_count'], 'message')}, {thread['unread_count']} unread"
     labels = f" [{', '.join(thread['labels'])}]" if thread["labels"] else ""
     people = _people(thread["participants"])
     return _flat(f"{thread['id']} {thread['updated_at']} {counts}{labels} | {people} | {thread['subject']}")
 
 
 def _inbox_row(inbox: View) -> str:
-    counts = f"{inbox['message_count']} messages, {inbox['unread_count']} unread"
+    counts = f"{_counted(inbox['message_count'], 'message')}, {inbox['unread_count']} unread"
     return _flat(f"{inbox['id']} {inbox['address']} {counts} | {inbox['display_name']}")
 
 
@@ -251,7 +255,9 @@ def _read_out(message: View) -> list[tuple[str, str]]:
     hidden: View = message.get("hidden_text") or {}
     if hidden.get("suspicious"):
         found.append(("Hidden text removed", f"{hidden['chars']} characters that no reader sees"))
-    if message.get("alt_mismatch"):
+    if message.get("text_only_plain"):
+        found.append(("Unseen", "this text is in the plain part only; people see pictures, or nothing"))
+    elif message.get("alt_mismatch"):
         found.append(("Differs", "the plain text part says something else than the HTML that people see, shown here"))
     invite: View = message.get("invite") or {}
     when = " to ".join(str(invite[name]) for name in ("starts", "ends") if invite.get(name))
@@ -274,7 +280,7 @@ def _attachment(attachment: View) -> str:
 
 def _delivery(delivery: View) -> str:
     said = f": {delivery['last_reply']}" if delivery.get("last_reply") else ""
-    return f"{delivery['recipient']} {delivery['status']}, {delivery['attempts']} attempts{said}"
+    return f"{delivery['recipient']} {delivery['status']}, {_counted(delivery['attempts'], 'attempt')}{said}"
 
 
 def _draft(draft: View, *, reading: bool) -> list[str]:

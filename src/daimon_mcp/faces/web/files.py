@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
 from urllib.parse import quote
 
 import anyio
 import orjson
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -26,6 +28,7 @@ from starlette.types import Receive, Scope, Send
 from daimon_mcp import logs
 from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
 from daimon_mcp.operations import Operations
+from daimon_mcp.operations.attachments import spooling
 from daimon_mcp.operations.guidance import Dialect
 from daimon_mcp.operations.handles import OCTETS
 
@@ -33,9 +36,16 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Files on their way at the same time, in each direction."""
+DOWNLOADS_OF_ACCOUNT = 8
+UPLOADS_OF_ACCOUNT = 4
 PATIENCE = 600.0
 """Seconds that one file may take."""
+GRACE = 10.0
+"""Seconds after which a file must have come or gone at `SLOWEST`."""
+SLOWEST = 10_000
+"""Octets per second."""
 
+_CHUNK = 64 * 1024
 _IN_MEMORY = 256 * 1024
 _FORM_ROOM = 64 * 1024  # what the wrapping of a form may add to its file
 _STATUS = {
@@ -64,41 +74,100 @@ _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 def routes(operations: Operations, dialect: Dialect) -> list[Route]:
     """The two routes; the token is in the path, and stands in no log. Refusals speak `dialect`."""
     return [
-        Route("/files/{token}", _Downloads(operations, dialect), methods=["GET"]),
-        Route("/uploads/{token}", _Uploads(operations, dialect), methods=["PUT", "POST"]),
+        Route("/files/{token}", _Downloads(operations, dialect, DOWNLOADS_OF_ACCOUNT), methods=["GET"]),
+        Route("/uploads/{token}", _Uploads(operations, dialect, UPLOADS_OF_ACCOUNT), methods=["PUT", "POST"]),
     ]
 
 
-class _Door:
-    """Answers a request, whatever happens."""
+class _Pace:
+    """How long somebody may let us wait for the next octets, by how many there were."""
 
-    def __init__(self, operations: Operations, dialect: Dialect) -> None:
+    def __init__(self) -> None:
+        self._start = anyio.current_time()
+        self._octets = 0
+
+    def more(self, octets: int) -> None:
+        """So many octets went over."""
+        self._octets += octets
+
+    def limit(self) -> anyio.CancelScope:
+        """What is done inside ends by then, without an error: see `cancelled_caught`."""
+        return anyio.CancelScope(deadline=self._start + min(PATIENCE, GRACE + self._octets / SLOWEST))
+
+
+class _TooSlow(Exception):
+    """A file came at less than the pace that it must have."""
+
+
+class _Body(Response):
+    """A body of bytes that goes out in pieces, so that one which nobody takes is not all in the socket's buffer.
+
+    Taken too slowly it ends in the middle, and the connection with it.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pace = _Pace()
+        body = memoryview(self.body)
+        with pace.limit():
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for start in range(0, max(1, len(body)), _CHUNK):
+            piece = bytes(body[start : start + _CHUNK])
+            pace.more(len(piece))
+            more = start + _CHUNK < len(body)
+            with pace.limit() as limit:
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+            if limit.cancelled_caught:
+                log.info("a file was taken too slowly")
+                return
+
+
+class _Door:
+    """Answers a request, whatever happens. `of_account` files of one account may be on their way at a time."""
+
+    def __init__(self, operations: Operations, dialect: Dialect, of_account: int) -> None:
         self._operations = operations
         self._attachments = operations.attachments
         self._dialect = dialect
+        self._of_account = of_account
         self._under_way = 0
+        self._by_account: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         if self._under_way >= AT_ONCE:
-            busy = Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="FILES_ON_THEIR_WAY", retry_after=5)
-            await (await self._refused(busy))(scope, receive, send)
+            await (await self._refused(_busy()))(scope, receive, send)
             return
         self._under_way += 1
         try:
-            response = Response(status_code=408, headers={**_SAFE, "Connection": "close"})
-            with anyio.move_on_after(PATIENCE):
-                response = await self._answer(request)
-            with anyio.move_on_after(PATIENCE):
-                await response(scope, receive, send)
+            with ExitStack() as slot:  # of the account, until the answer is out
+                response = Response(status_code=408, headers={**_SAFE, "Connection": "close"})
+                with anyio.move_on_after(PATIENCE):
+                    response = await self._answer(request, slot)
+                with anyio.move_on_after(PATIENCE):
+                    await response(scope, receive, send)
         finally:
             self._under_way -= 1
 
-    async def _answer(self, request: Request) -> Response:
+    def _enter(self, slot: ExitStack, account_no: int | None) -> None:
+        """Take one of the account's places. Raises RATE_LIMIT_EXCEEDED."""
+        assert account_no is not None
+        if self._by_account[account_no] >= self._of_account:
+            raise _busy()
+        self._by_account[account_no] += 1
+        slot.callback(self._leave, account_no)
+
+    def _leave(self, account_no: int) -> None:
+        self._by_account[account_no] -= 1
+        if not self._by_account[account_no]:
+            del self._by_account[account_no]
+
+    async def _answer(self, request: Request, slot: ExitStack) -> Response:
         try:
-            return await self._done(request, request.path_params["token"])
+            return await self._done(request, request.path_params["token"], slot)
         except Refused as refused:
             return await self._refused(refused)
+        except _TooSlow:
+            return Response(status_code=408, headers={**_SAFE, "Connection": "close"})
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except Exception:
@@ -106,7 +175,7 @@ class _Door:
             log.exception("a file could not be handed over, id %s", cid)
             return await self._refused(Refused(RefusalCode.INTERNAL, facts={"id": cid}))
 
-    async def _done(self, request: Request, token: str) -> Response:
+    async def _done(self, request: Request, token: str, slot: ExitStack) -> Response:
         raise NotImplementedError
 
     async def _refused(self, refused: Refused) -> Response:
@@ -117,7 +186,7 @@ class _Door:
 
 
 class _Downloads(_Door):
-    async def _done(self, request: Request, token: str) -> Response:
+    async def _done(self, request: Request, token: str, slot: ExitStack) -> Response:
         held = await self._attachments.fetch(token)
         tag = f'"{held.sha256}"'
         headers = {
@@ -131,6 +200,7 @@ class _Downloads(_Door):
             return Response(status_code=304, headers=headers)
         if request.method == "HEAD":
             return Response(headers={**headers, "Content-Length": str(held.size)})
+        self._enter(slot, held.account_no)
         content = await self._attachments.content(held)
         return _part(request, tag, content, headers)
 
@@ -139,10 +209,10 @@ def _part(request: Request, tag: str, content: bytes, headers: dict[str, str]) -
     """The whole, or the one range that was asked for (RFC 9110 §14): several ranges get the whole."""
     asked = request.headers.get("range")
     if asked is None or request.headers.get("if-range", tag) != tag:
-        return Response(content, headers=headers)
+        return _Body(content, headers=headers)
     wanted = _RANGE.fullmatch(asked.strip())
     if wanted is None or (wanted[1] and wanted[2] and int(wanted[2]) < int(wanted[1])):
-        return Response(content, headers=headers)
+        return _Body(content, headers=headers)
     size = len(content)
     if wanted[3] is not None:
         start, end = max(0, size - int(wanted[3])), size
@@ -150,7 +220,7 @@ def _part(request: Request, tag: str, content: bytes, headers: dict[str, str]) -
         start, end = int(wanted[1]), min(size, int(wanted[2]) + 1 if wanted[2] else size)
     if start >= end:
         return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
-    return Response(content[start:end], 206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"})
+    return _Body(content[start:end], 206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"})
 
 
 def disposition(filename: str) -> str:
@@ -167,20 +237,21 @@ def shown_type(content_type: str) -> str:
 
 
 class _Uploads(_Door):
-    def __init__(self, operations: Operations, dialect: Dialect) -> None:
-        super().__init__(operations, dialect)
+    def __init__(self, operations: Operations, dialect: Dialect, of_account: int) -> None:
+        super().__init__(operations, dialect, of_account)
         self._busy: set[int] = set()
         self._keeping = anyio.Semaphore(1)  # one file at a time is whole in memory
 
-    async def _done(self, request: Request, token: str) -> Response:
+    async def _done(self, request: Request, token: str, slot: ExitStack) -> Response:
         expected = await self._attachments.awaited(token)
         if expected.no in self._busy:  # a second one would be thrown away when it is here
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_USED")
+        self._enter(slot, expected.held.account_no)
         self._busy.add(expected.no)
         try:
-            folder = await asyncio.to_thread(self._attachments.scratch)
-            with SpooledTemporaryFile[bytes](max_size=_IN_MEMORY, dir=str(folder)) as file:
-                kind = await self._taken(request, cast("IO[bytes]", file))
+            folder = str(await self._attachments.scratch())
+            with spooling(), _spool(folder) as file:
+                kind = await self._taken(request, cast("IO[bytes]", file), folder)
                 async with self._keeping:
                     content = await asyncio.to_thread(_whole, cast("IO[bytes]", file))
                     outcome = await self._attachments.received(expected, content, kind)
@@ -189,7 +260,7 @@ class _Uploads(_Door):
         envelope = self._operations.guide.outcome(outcome, self._dialect)
         return Response(orjson.dumps(envelope), 201, _SAFE, media_type="application/json")
 
-    async def _taken(self, request: Request, file: IO[bytes]) -> str | None:
+    async def _taken(self, request: Request, file: IO[bytes], folder: str) -> str | None:
         """Write the file that a request carries, plain or as the one file of a form; its type, if it was said."""
         most = self._operations.core.policy.max_message_bytes
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -202,9 +273,7 @@ class _Uploads(_Door):
                 await _write(file, chunk)
             # What curl says of anything, unless it is told.
             return kind if _TYPE.fullmatch(kind) and kind != "application/x-www-form-urlencoded" else None
-        parser = MultiPartParser(
-            request.headers, _bounded(request, most + _FORM_ROOM), max_files=1, max_fields=10, max_part_size=16 * 1024
-        )
+        parser = _Form(folder, request.headers, _bounded(request, most + _FORM_ROOM))
         try:
             form = await parser.parse()
         except BaseException as error:
@@ -229,6 +298,31 @@ class _Uploads(_Door):
             await form.close()
 
 
+class _Form(MultiPartParser):
+    """A form with one file at most, which is written into `folder` when it is large."""
+
+    def __init__(self, folder: str, headers: Headers, stream: AsyncGenerator[bytes]) -> None:
+        super().__init__(headers, stream, max_files=1, max_fields=10, max_part_size=16 * 1024)
+        self._folder = folder
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        upload = self._current_part.file
+        if upload is not None:  # with a file in the folder for temporary files, which may be small, or in memory
+            upload.file.close()
+            spool = _spool(self._folder)
+            self._files_to_close_on_error.append(spool)
+            upload.file = cast("Any", spool)
+
+
+def _spool(folder: str) -> SpooledTemporaryFile[bytes]:
+    return SpooledTemporaryFile[bytes](max_size=_IN_MEMORY, dir=folder)
+
+
+def _busy() -> Refused:
+    return Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="FILES_ON_THEIR_WAY", retry_after=5)
+
+
 def _too_large(most: int) -> Refused:
     return Refused(RefusalCode.MESSAGE_TOO_LARGE, reason="FILE", facts={"limit": most})
 
@@ -238,12 +332,21 @@ def _not_one_file() -> Refused:
 
 
 async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes]:
-    """The body as it comes, and not one octet more than is allowed."""
-    size = 0
-    async for chunk in request.stream():
+    """The body as it comes, and not one octet more than is allowed. Raises _TooSlow."""
+    size, pace = 0, _Pace()
+    stream = request.stream()
+    while True:
+        chunk: bytes | None = None
+        with pace.limit() as limit:
+            chunk = await anext(stream, None)
+        if limit.cancelled_caught:
+            raise _TooSlow
+        if chunk is None:
+            return
         size += len(chunk)
         if size > most:
             raise _too_large(most)
+        pace.more(len(chunk))
         yield chunk
 
 
