@@ -405,7 +405,7 @@ class Attachments(Section):
     )
     folder_max_bytes: Whole = _option(
         1_073_741_824,
-        "How much may be in that folder, all together, before nothing more is saved there.",
+        "How much one account may have in that folder before nothing more is saved for it.",
         unit="bytes",
         ge=0,
         example=1_073_741_824,

@@ -6,7 +6,7 @@ import pytest
 from tests.mail.hidden_tricks import FIRST_SET, PAYLOAD, SECOND_SET, THIRD_SET, VISIBLE, Trick
 
 from daimon_mcp.mail.html_clean import clean_html
-from daimon_mcp.mail.html_render import render_html
+from daimon_mcp.mail.html_render import Budget, render_html
 
 TRICKS = FIRST_SET + SECOND_SET + THIRD_SET
 # These hold their words where no text is, or too few of them to be told from a template's notes.
@@ -99,6 +99,31 @@ SEEN = (
     "<div style='font-size:0'><table><tr><td>{}</table></div>",  # in quirks mode a table starts anew
     "<p style='--a:none;display:var(--b)'>{}</p>",
     "<ul style='list-style:none;text-indent:0'><li>{}</ul>",
+    "<style>a{{}}</style><b>{}</b>",
+    "<style>a{{}}</style><a href=x>{}</a><style>b{{}}</style>",
+    "<b>a<p>b</p></b><p>{}</p>",
+    "<br/><img src=x /><p>{}</p></body ></html>",
+    "</body class=x><p>{}</p>",
+    "<select><option>a</option></select><p>{}</p>",
+    "<select><option>a<input><p>{}</p>",
+    "<style>@supports (display:grid){{.x{{display:block}}}}</style><p class=x>{}</p>",
+    "<style>@supports not (display:grid){{.x{{display:none}}}}</style><p class=x>{}</p>",
+    "<style>@supports (-ms-ime-align:auto){{.x{{display:none}}}}</style><p class=x>{}</p>",
+    "<style>@-moz-document url-prefix(){{.x{{display:none}}}}</style><p class=x>{}</p>",
+    "<style>@layer a{{.x{{display:none}}}}.x{{display:block}}</style><p class=x>{}</p>",
+    "<style>@layer a,b;@layer b{{.x{{display:block}}}}@layer a{{.x{{display:none}}}}</style><p class=x>{}</p>",
+    "<style>@keyframes k{{from{{opacity:0}}to{{opacity:1}}}}.x{{animation:k 1s both}}</style><p class=x>{}</p>",
+    "<style><!-- .x{{display:none}} .x{{display:block}} --></style><p class=x>{}</p>",
+    "<p style='--a:block;display:none;display:var(--a)'>{}</p>",
+    "<p style='color:windowtext'>{}</p>",
+    "<p style='color:#fff;background:#000 url(a.png) no-repeat center / cover'>{}</p>",
+    "<p style='color:#fff;background:navy none repeat scroll 0 0'>{}</p>",
+    "<div style='position:absolute;left:50%;margin-left:-400px'>{}</div>",
+    "<div style='position:absolute;left:50%;transform:translate(-50%,-50%)'>{}</div>",
+    "<div style='margin:0 -15px'><div style='margin:0 -15px'><p>{}</p></div></div>",
+    "<div style='zoom:.8'><p style='zoom:.8'>{}</p></div>",
+    "<marquee>{}</marquee>",
+    "<style>:lang(fr){{display:none}}</style><p lang=en>{}</p>",
 )
 
 
@@ -125,3 +150,24 @@ def test_reversed_text_is_flagged_and_given_as_it_is_seen() -> None:
     assert view.text() == "reverse and on\n\neno\n\ntwo"
     assert any("direction" in each for each in view.warnings)
     assert render_html("<p dir=rtl>\u05e9\u05dc\u05d5\u05dd</p>").warnings == ()
+
+
+def test_what_cannot_be_found_out_is_reported_before_all_else() -> None:
+    sheet = ".a{color:red}" * 40_000
+    view = render_html(f"<style>{sheet}</style><p hidden>{PAYLOAD}</p><p>x</p>")
+    assert view.hidden[0].how == "display"
+    assert not view.hidden[0].preheader
+    assert len(view.hidden[0].text) > 40
+    assert view.hidden[1].text == PAYLOAD
+    assert view.text() == "x"
+
+
+def test_the_parts_of_a_mail_share_one_budget() -> None:
+    page = "<style>.x{display:none}</style>" + f"<p class=x>{PAYLOAD}</p><p>x</p>" * 20
+    budget = Budget()
+    before = budget.left
+    assert render_html(page, budget=budget).warnings == ()
+    assert budget.left < before
+    empty = Budget(1)
+    for _ in range(2):
+        assert any("style sheets" in each for each in render_html(page, budget=empty).warnings)

@@ -340,9 +340,9 @@ async def test_what_somebody_waits_for_is_read_first(daimon: Daimon, agent: Agen
     handle = (await agent.do("get_message", message_id=message))["attachments"][1]["id"]
     reader = Reader()
     reader.hold = "r0.txt"
+    answers: list[str] = []
     async with reading(daimon, reader), anyio.create_task_group() as tasks:
         await reader.holding.wait()
-        answers: list[str] = []
 
         async def ask() -> None:
             answers.append((await agent.do("get_attachment", attachment_id=handle))["extracted_text"])

@@ -62,7 +62,7 @@ class Cascade:
     def _sort(self, names: set[str]) -> None:
         count = 0
         for rule in self._sheets.rules:
-            self._budget.spend(len(rule.selectors))
+            self._budget.spend(len(rule.selectors) + 4 * rule.selectors.count("("))
             for selector in parse_selectors(rule.selectors, quirks=self._quirks):
                 if not _can_match(selector, names):
                     continue
@@ -154,11 +154,8 @@ class Cascade:
         return merged
 
     def _animate(self, merged: dict[str, str]) -> None:
-        words = set(
-            f"{merged.get('animation', '')} {merged.get('animation-name', '')} {merged.get('animation-fill-mode', '')}"
-            .replace(",", " ")
-            .split()
-        )
+        said = " ".join(merged.get(each, "") for each in ("animation", "animation-name", "animation-fill-mode"))
+        words = set(said.replace(",", " ").split())
         if words & self._sheets.unseen or (words & {"forwards", "both"} and words & self._sheets.vanishing):
             merged["opacity"] = "0"
 

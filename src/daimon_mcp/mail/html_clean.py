@@ -199,9 +199,8 @@ class _Remover:
         skipped = False
         for event, element in walk:
             if event == "start":
-                if element.tag in COLUMNS and collapsed(element, self._cascade.declared(element)):
-                    stack[-1] = stack[-1].copy()
-                    stack[-1].invisible, stack[-1].unseen = True, "visibility"
+                if element.tag in COLUMNS and collapsed(element, self._cascade.declared):
+                    stack[-1] = stack[-1].invisible_copy()
                 looks = self._start(element, stack[-1])
                 skipped = looks is None
                 if looks is None:

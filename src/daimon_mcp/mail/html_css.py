@@ -28,6 +28,7 @@ STRUCTURE = re.compile(
     r"|url\(\s*+[^\"'\s)][^)]*+\)?|([{}()\[\];])",
     re.DOTALL | re.IGNORECASE,
 )
+_BRACKETED = re.compile(r"[\"'(\\{\[]")
 CLOSERS = {"(": ")", "[": "]", "{": "}"}
 _ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})(?:\r\n|\s)?|\r\n|(.)|\Z)", re.DOTALL)
 _IMPORTANT = re.compile(r"\s*!\s*important\s*\Z", re.IGNORECASE)
@@ -85,7 +86,9 @@ _MATHS = re.compile(
     r"(?<![-\w])(?:round|mod|rem|a?sin|a?cos|a?tan2?|pow|sqrt|hypot|log|exp|abs|sign|calc-size|anchor|anchor-size"
     r"|progress|sibling-count|sibling-index|random)\("
 )
-_NO_COLOUR = re.compile(r"(?<![-\w])(?:from|calc|color-mix|light-dark|contrast-color|device-cmyk|round|min|max|clamp)(?=[\s(])")
+_NO_COLOUR = re.compile(
+    r"(?<![-\w])(?:from|calc|color-mix|light-dark|contrast-color|device-cmyk|round|min|max|clamp)(?=[\s(])"
+)
 _UNITLESS = re.compile(r"[+-]?[\d.]+\Z")
 _AWAY = frozenset({"left", "top", "text-indent", "margin-left", "margin-top"})
 _BACKGROUND = re.compile(
@@ -164,7 +167,14 @@ def hides(each: Declaration) -> bool:
 
 def parts(text: str) -> list[str]:
     """The pieces between semicolons that are in no brackets and no string."""
-    if '"' not in text and "'" not in text and "(" not in text and "\\" not in text and "{" not in text and "[" not in text:
+    if (
+        '"' not in text
+        and "'" not in text
+        and "(" not in text
+        and "\\" not in text
+        and "{" not in text
+        and "[" not in text
+    ):
         return text.split(";")
     pieces: list[str] = []
     open_ones: list[str] = []

@@ -19,6 +19,8 @@ from daimon_mcp.mail.html_values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daimon_mcp.mail.html_tree import Element
 
 SMALLEST: Final = 4.0  # px of a font that can still be read
@@ -154,6 +156,12 @@ class Looks:
         other.summary = None
         return other
 
+    def invisible_copy(self) -> Looks:
+        """A copy in which no text can be seen."""
+        other = self.copy()
+        other.invisible, other.unseen = True, "visibility"
+        return other
+
     @property
     def special(self) -> bool:
         """Whether it differs from running text in anything but size."""
@@ -197,7 +205,11 @@ def looks_of(parent: Looks, element: Element, css: dict[str, str], *, quirks: bo
     if VARIABLES in css:
         css = _resolved(css, looks, quirks)
     if tag == "marquee":
-        css = {**_MARQUEE, **{each: f"{element.get(each)}px" for each in ("width", "height") if element.get(each)}, **css}
+        css = {
+            **_MARQUEE,
+            **{each: f"{element.get(each)}px" for each in ("width", "height") if element.get(each)},
+            **css,
+        }
     _by_tag(looks, tag, element, quirks)
     if marked:
         looks.marked = True
@@ -295,9 +307,9 @@ def _second(summary: Element) -> bool:
     return next(summary.itersiblings("summary", preceding=True), None) is not None
 
 
-def collapsed(element: Element, css: dict[str, str]) -> bool:
-    """Whether a column, which has these declarations, is not shown."""
-    return element.tag in COLUMNS and css.get("visibility") == "collapse"
+def collapsed(element: Element, declared: Callable[[Element], dict[str, str]]) -> bool:
+    """Whether columns are not shown: with them goes the rest of the table, as nobody counts its cells."""
+    return any(declared(each).get("visibility") == "collapse" for each in (element, *element.iter("col")))
 
 
 def _by_tag(looks: Looks, tag: str, element: Element, quirks: bool) -> None:

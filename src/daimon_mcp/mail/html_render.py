@@ -132,8 +132,8 @@ class _Renderer:
                 return False
             return True
         if tag in NO_TEXT:
-            if tag in COLUMNS:
-                self._column(element, frame)
+            if tag in COLUMNS and collapsed(element, self._cascade.declared):
+                frame.looks = frame.looks.invisible_copy()
             return True
         if element in self._tree.hosts:
             self._hide(element, "element")
@@ -161,14 +161,6 @@ class _Renderer:
         elif frame.anchor >= 0 and frame.tag == "a" and is_button(element, css, looks, frame.looks):
             self._anchors[frame.anchor].button = True
         return False
-
-    def _column(self, element: Element, frame: _Frame) -> None:
-        for each in (element, *element.iter("col")):
-            if collapsed(each, self._cascade.declared(each)):
-                frame.looks = frame.looks.copy()
-                frame.looks.invisible = True
-                frame.looks.unseen = "visibility"
-                return
 
     def _block(self, opened: _Frame, element: Element, tag: str, display: str) -> None:
         flow = self._flow

@@ -81,7 +81,11 @@ class _Pseudo:
 
 @dataclass(frozen=True, slots=True)
 class Compound:
-    """What one element must be: `name[op]value` and whether case counts in `attributes`; `never` for what a person would have to do."""
+    """What one element must be.
+
+    `attributes` are name, operator, value, and whether case does not count; `never` stands for what a person would
+    have to do.
+    """
 
     tag: str
     id: str
@@ -122,8 +126,8 @@ def parse_selectors(text: str, *, quirks: bool) -> tuple[Selector, ...]:
 
 class _Parser:
     def __init__(self, text: str, quirks: bool) -> None:
-        self.text = text
-        self.at = 0
+        self.text: str = text
+        self.at: int = 0
         self._quirks = quirks
 
     def selectors(self, depth: int, *, relative: bool = False) -> tuple[Selector, ...]:
@@ -372,7 +376,7 @@ class Matcher:
         """The value of an attribute of the element or of the nearest around it that has one."""
         above: Element | None = element
         while above is not None:
-            self._budget.spend()
+            self._budget.spend(2)
             value = above.get(name)
             if value is not None:
                 return value.strip().lower()

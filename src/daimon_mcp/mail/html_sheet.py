@@ -78,6 +78,7 @@ class StyleSheets:
         brackets: list[str] = []
         body: list[str] = []
         start = 0
+        judged = -1  # where the statement began that was found to be none
         for mark in STRUCTURE.finditer(sheet):
             sign = mark[1]
             if sign is None:
@@ -93,12 +94,15 @@ class StyleSheets:
                 continue
             if sign in ")]" or (sign == "}" and not stack):
                 continue  # part of what follows, which a browser drops with it
+            if sign == ";" and start == judged:
+                continue
             piece = sheet[start : mark.start()]
             block = stack[-1] if stack else bottom
             if sign == ";":
                 if block.selectors or block.kind:
                     body.append(piece)
                 elif not self._statement(piece, block):
+                    judged = start
                     continue
                 start = mark.end()
                 continue

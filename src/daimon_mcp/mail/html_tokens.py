@@ -28,7 +28,6 @@ _TOKEN = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _PART = re.compile(rf"\s++|/|(?P<name>=[^\s/>=]*+|[^\s/>=]++)(?:\s*+=\s*+{_VALUE}?+)?+")
-_CROWDED = re.compile(rf"<[a-zA-Z][^\s/>]*+(?:[\s/]++[^\s/>=][^\s/>=]*+(?:\s*+=\s*+{_VALUE})?+){{{MAX_ATTRIBUTES}}}")
 # What hides an element, or says what a rule is about, is kept before anything else.
 _FIRST = frozenset({"style", "class", "id", "hidden", "dir", "color", "bgcolor", "name", "type", "popover", "href"})
 _CLOSES_SELECT = frozenset({"select", "input", "textarea", "keygen"})
@@ -37,12 +36,12 @@ _IN_SELECT = frozenset({"option", "optgroup"})
 
 def needs_repair(source: str, crowded: int) -> bool:
     """Whether there may be anything in it for `repaired` to do; `crowded` is as there."""
-    if "/>" in source:
+    if crowded or "/>" in source:
         return True
     end = _ENDS.search(source)
     if end and not _LAST.match(source, end.start()):
         return True
-    return _SELECT.search(source) is not None or (crowded > 0 and _CROWDED.search(source) is not None)
+    return _SELECT.search(source) is not None
 
 
 def repaired(source: str, crowded: int) -> str:

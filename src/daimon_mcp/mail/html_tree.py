@@ -20,8 +20,10 @@ CROWDED_FROM = 16_384
 # libxml2 ends these where a block or a table begins, and a browser does not: under a name of their own they stay open.
 _KEPT = ("a", "b", "i", "u", "tt", "big", "font", "form", "h1", "h2", "h3", "h4", "h5", "h6")
 _KEPT_TAG = re.compile(r"<(/?)(a|b|i|u|tt|big|font|form|h[1-6])(?=[\s/>])", re.IGNORECASE)
-_PREFIX = "kept-"
-_IN_HEAD = frozenset({"title", "meta", "link", "base", "style", "script", "noscript", "template", "basefont", "bgsound"})
+_PREFIX = re.compile(r"<kept(\d{1,7})-", re.IGNORECASE)
+_IN_HEAD = frozenset(
+    {"title", "meta", "link", "base", "style", "script", "noscript", "template", "basefont", "bgsound"}
+)
 
 
 def is_element(node: Element) -> bool:
@@ -54,9 +56,8 @@ def parse_tree(source: str) -> Tree | None:
     crowded = MAX_ATTRIBUTES if len(source) > CROWDED_FROM else 0
     if needs_repair(source, crowded):
         source = repaired(source, crowded)
-    prefix = _PREFIX
-    while f"<{prefix}" in source.lower():
-        prefix = f"{prefix[:-1]}x-"
+    lowered = source.lower()
+    prefix = _unused(lowered)
     source = _keep_open(source, prefix)
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_pis=True, huge_tree=True)
     try:
@@ -70,7 +71,15 @@ def parse_tree(source: str) -> Tree | None:
     _end_head(root)
     last = parser.error_log.last_error
     cut = cut or (last is not None and "depth" in (last.message or "").lower())
-    return Tree(root, quirks, cut, _hosts(root) if "shadowrootmode" in source.lower() else frozenset())
+    return Tree(root, quirks, cut, _hosts(root) if "shadowrootmode" in lowered else frozenset())
+
+
+def _unused(source: str) -> str:
+    """The beginning of a tag name that nothing in the source has."""
+    if "<kept" not in source:
+        return "kept0-"
+    taken = {int(number) for number in _PREFIX.findall(source)}
+    return f"kept{next(number for number in range(len(taken) + 1) if number not in taken)}-"
 
 
 def _keep_open(source: str, prefix: str) -> str:

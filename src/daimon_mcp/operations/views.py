@@ -164,6 +164,9 @@ def attachment_view(row: Row) -> dict[str, Any]:
     }
 
 
+_FOUND = ("signature", "forwarded", "hidden_text", "alt_mismatch", "text_only_plain", "trackers", "invite", "bounce")
+
+
 def reading_view(facts: Mapping[str, Any], *, shortened: bool) -> dict[str, Any]:
     """What the reading rules found in a message; nothing of what they did not find, but `codes` always.
 
@@ -176,7 +179,7 @@ def reading_view(facts: Mapping[str, Any], *, shortened: bool) -> dict[str, Any]
             "rule": facts.get("rule"),
             "confidence": facts.get("confidence"),
         }
-    for name in ("signature", "forwarded", "hidden_text", "alt_mismatch", "text_only_plain", "trackers", "invite", "bounce"):
+    for name in _FOUND:
         if facts.get(name):
             view[name] = facts[name]
     return view

@@ -520,9 +520,7 @@ def _files_in(tx: Transaction, seq: int) -> str:
     return "\n".join(files)[: search.MAX_FILES]
 
 
-def set_attachment_texts(
-    tx: Transaction, message: StoredMessage, texts: Sequence[AttachmentText], *, at: int
-) -> bool:
+def set_attachment_texts(tx: Transaction, message: StoredMessage, texts: Sequence[AttachmentText], *, at: int) -> bool:
     """Keep what was read out of attachments of a message, and find it by that; False if somebody did it already."""
     before = searchable_in(tx, message)
     kept = [

@@ -859,9 +859,7 @@ attachments_readable = (
     .order_by(attachments.c.no)
 )
 attachment_try = (
-    update(attachments)
-    .where(attachments.c.no == b("attachment_no"))
-    .values(text_tries=attachments.c.text_tries + 1)
+    update(attachments).where(attachments.c.no == b("attachment_no")).values(text_tries=attachments.c.text_tries + 1)
 )
 attachment_untry = (
     update(attachments)
