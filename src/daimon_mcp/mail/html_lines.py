@@ -193,8 +193,9 @@ def _spans(runs: list[tuple[int, int, Looks]], usual: float) -> tuple[Span, ...]
             continue
         last = found[-1] if found else None
         span = Span(
-            start, end, round(looks.size, 1), looks.bold, looks.monospace, looks.spaced, looks.heading, looks.marked
-        )
+            start, end, round(looks.size, 1), looks.bold, looks.monospace, looks.spaced, looks.heading, looks.marked,
+            looks.struck,
+        )  # fmt: skip
         if last is not None and start - last.end <= 1 and _same(last, span):
             found[-1] = Span(last.start, end, *_looks(last))
         else:
@@ -202,8 +203,8 @@ def _spans(runs: list[tuple[int, int, Looks]], usual: float) -> tuple[Span, ...]
     return tuple(found)
 
 
-def _looks(span: Span) -> tuple[float, bool, bool, bool, bool, bool]:
-    return span.size, span.bold, span.monospace, span.spaced, span.heading, span.marked
+def _looks(span: Span) -> tuple[float, bool, bool, bool, bool, bool, bool]:
+    return span.size, span.bold, span.monospace, span.spaced, span.heading, span.marked, span.struck
 
 
 def _same(one: Span, other: Span) -> bool:

@@ -20,7 +20,7 @@ MAX_URL: Final = 8192
 MAX_ANCHORS: Final = 5000
 MAX_LABEL: Final = 500
 
-_FOLLOWABLE: Final = re.compile(r"(?:https?://|mailto:|tel:)\S", re.IGNORECASE)
+_FOLLOWABLE: Final = re.compile(r"(?:https?:[/\\]*|mailto:|tel:)\S", re.IGNORECASE)
 _IN_URL: Final = re.compile(r"[\t\r\n]")
 _AROUND: Final = "".join(map(chr, range(0x21)))
 _BUTTON_NAME: Final = re.compile(r"(?<![a-z])(?:btn|button|cta)(?![a-z])|(?:btn|button|cta)(?:\b|_)", re.IGNORECASE)

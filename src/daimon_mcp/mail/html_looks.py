@@ -46,6 +46,7 @@ _SCALE: Final = {
     "h1": 2.0, "h2": 1.5, "h3": 1.17, "h4": 1.0, "h5": 0.83, "h6": 0.67, "small": 0.83, "sub": 0.83, "sup": 0.83,
     "big": 1.2,
 }  # fmt: skip
+_STRUCK: Final = frozenset({"s", "strike", "del"})
 _MONOSPACE: Final = frozenset({"code", "tt", "kbd", "samp", "pre", "xmp", "listing", "plaintext"})
 _SIZES: Final = {
     "xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": 16.0, "large": 18.0, "x-large": 24.0, "xx-large": 32.0,
@@ -101,6 +102,7 @@ class Looks:
         "shift",
         "size",
         "spaced",
+        "struck",
         "summary",
         "unseen",
     )
@@ -116,6 +118,7 @@ class Looks:
         self.spaced: bool = False
         self.heading: bool = False
         self.marked: bool = False
+        self.struck: bool = False
         self.hidden: str = ""
         self.invisible: bool = False
         self.alpha: float = 1.0
@@ -142,6 +145,7 @@ class Looks:
         other.spaced = self.spaced
         other.heading = self.heading
         other.marked = self.marked
+        other.struck = self.struck
         other.hidden = self.hidden
         other.invisible = self.invisible
         other.alpha = self.alpha
@@ -165,7 +169,7 @@ class Looks:
     @property
     def special(self) -> bool:
         """Whether it differs from running text in anything but size."""
-        return self.bold or self.monospace or self.spaced or self.heading or self.marked
+        return self.bold or self.monospace or self.spaced or self.heading or self.marked or self.struck
 
 
 def display_of(tag: str, css: dict[str, str]) -> str:
@@ -316,6 +320,8 @@ def _by_tag(looks: Looks, tag: str, element: Element, quirks: bool) -> None:
     if tag in _BOLD:
         looks.bold = True
         looks.heading = looks.heading or tag in {"h1", "h2", "h3", "h4"}
+    if tag in _STRUCK:
+        looks.struck = True
     if tag in _SCALE:
         looks.size *= _SCALE[tag]
     if tag in _MONOSPACE:
@@ -360,6 +366,8 @@ def _by_css(looks: Looks, parent: Looks, css: dict[str, str], tag: str) -> None:
     size = css.get("font-size")
     if size is not None:
         looks.size = _size(size, parent.size)
+    if "line-through" in (css.get("text-decoration") or css.get("text-decoration-line") or ""):
+        looks.struck = True
     weight = css.get("font-weight")
     if weight is not None and weight not in _INHERITED:
         looks.bold = weight in {"bold", "bolder"} or (weight.isdecimal() and int(weight[:4]) >= 600)

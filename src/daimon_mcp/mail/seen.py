@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from daimon_mcp.mail.html_render import render_html
+from daimon_mcp.mail.html_render import Budget, render_html
 from daimon_mcp.mail.html_view import Anchor, HiddenText, HtmlView, Line
 from daimon_mcp.mail.replies import lines_of
 from daimon_mcp.mail.sanitize import clean_text
@@ -77,6 +77,7 @@ class _Whole:
         self._hidden_chars = self._images = self._trackers = 0
         self._has_html = self._mismatch = False
         self._room = MAX_HTML
+        self._budget = Budget()  # one for all parts: many small sheets cost no more than a large one
         self._parts_left = MAX_HTML_PARTS
         self._numbers: dict[str, int] = {}
         self._unseen: set[int] = set()
@@ -102,7 +103,7 @@ class _Whole:
         source = stretch.html[: self._room]
         self._room -= len(source)
         self._rich.append(source)
-        view = self._within_room(render_html(source))
+        view = self._within_room(render_html(source, self._budget))
         self._hidden += view.hidden
         self._hidden_chars += view.hidden_chars
         self._images += view.images
