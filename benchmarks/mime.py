@@ -226,15 +226,15 @@ def _mutated(messages: list[Sample]) -> None:
         print(f"    {crash}")
 
 
-def _typical() -> bytes:
+def typical(number: int = 1) -> bytes:
     """Text, HTML and a small picture, as a shop sends them: 20 kB."""
     message = EmailMessage(policy=email.policy.SMTP)
     message["From"] = "Ann Example <ann@example.com>"
     message["To"] = "Agent <bench@agents.localhost>"
     message["Subject"] = "Ihre Bestellung wurde verschickt – Größe geändert"
     message["Date"] = "Mon, 02 Nov 2026 09:30:00 +0100"
-    message["Message-ID"] = "<1@example.com>"
-    text = prose(4000, 1)
+    message["Message-ID"] = f"<{number}@example.com>"
+    text = prose(4000, number)
     message.set_content(text + "\nGrüße", cte="quoted-printable")
     rows = "".join(f"<tr><td style='padding:0 0 16px;color:#333'>{line}</td></tr>\n" for line in text.split("\n"))
     link = "<a href='https://example.com/1'>See</a>"
@@ -244,7 +244,7 @@ def _typical() -> bytes:
 
 
 def _typical_time() -> None:
-    content = _typical()
+    content = typical()
     parse(content)
     times: list[float] = []
     gc.collect()

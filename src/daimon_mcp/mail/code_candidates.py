@@ -39,7 +39,7 @@ BLANK = "\u00a7"
 
 _NO_CODE = re.compile(
     r"https?://[^\s<>\"]{1,2000}|www\.[^\s<>\"]{1,500}"
-    r"|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
     r"|(?<![A-Za-z0-9])[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{4,32}"
     r"|(?<!\d)\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:T\d[\d:.Z+-]{3,20})?(?!\d)|(?<!\d)\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d\d(?!\d)"
     r"|(?<![\w.])\+\d[\d ()./-]{5,18}\d|\(\d{2,5}\)[ -]?\d[\d -]{3,12}\d"
@@ -49,6 +49,8 @@ _NO_CODE = re.compile(
     r"|, [A-Z]{2} \d{5}(?:-\d{4})?(?![A-Za-z0-9])"
     r"|(?<![\w-])\d{4}(?:[ -]\d{4}){2,3}(?!\d)"
 )  # fmt: skip
+
+_MAY_BE_NONE = re.compile(r"[0-9@]|://|www\.")  # all that `_NO_CODE` can match has one of these
 
 _START = r"(?<![A-Za-z0-9#$€£¥₹₩₽/.@=_+&%\\-])(?<!\d[ ,])"
 _STOP = r"(?![A-Za-z0-9@%°/_+=#\\]|[.,:]\d|-[A-Za-z0-9]|['’][0-9])"
@@ -148,4 +150,5 @@ def code_text(lines: Sequence[Line]) -> CodeText:
     seen = "\n".join(line.text for line in kept).replace("\t", " ")
     if not seen.isascii():
         seen = seen.translate(_ascii_forms())
-    return CodeText(kept, starts, seen, _NO_CODE.sub(_blanked, seen), lower_in_place(seen))
+    opened = "\n".join(_NO_CODE.sub(_blanked, line) if _MAY_BE_NONE.search(line) else line for line in seen.split("\n"))
+    return CodeText(kept, starts, seen, opened, lower_in_place(seen))

@@ -57,6 +57,7 @@ _LOUD: Final = (
     _BOLD
     | _MONOSPACE
     | frozenset(_SCALE)
+    | _STRUCK
     | {"a", "font", "body", "table", "bdo", "mark", "details", "dialog", "button", "marquee"}
 )
 _CODE_NAME: Final = re.compile(
