@@ -294,7 +294,8 @@ class Lists:
 
     async def page(self, statement: sql.Statement, before: int, **more: Any) -> list[Any]:
         values: dict[str, Any] = {
-            "inbox_no": 1, "direction": "", "kind": "", "status": "", "held": 0, "unread": 0, "received_from": 0,
+            "inbox_no": 1, "inbox_id": "inb_1", "direction": "", "kind": "", "status": "", "held": 0, "unread": 0,
+            "received_from": 0,
             "received_to": FOREVER, "before": before, "after": self.bottom, "limit": 50, "mailbox_no": 0, "label": "",
             "thread_seq": 0,
         } | more  # fmt: skip

@@ -200,7 +200,8 @@ class Reads:
 
     async def page(self, before: int, unread: int = 0) -> list[Any]:
         return await self.database.all(
-            sql.unread_newest if unread else sql.messages_newest, inbox_no=1, direction="", kind="", unread=unread,
+            sql.unread_newest if unread else sql.messages_newest, inbox_no=1, inbox_id="inb_1", direction="",
+            kind="", unread=unread,
             status="", held=0, received_from=0, received_to=FOREVER, before=before, after=messages.first_seq(1),
             limit=50,
         )  # fmt: skip

@@ -166,6 +166,7 @@ class Messages:
         bottom, top = messages.first_seq(inbox.no), messages.last_seq(inbox.no)
         return _PAGES[which][0 if newest else 1], {
             "inbox_no": inbox.no,
+            "inbox_id": inbox.id,
             "thread_seq": thread_seq,
             "mailbox_no": mailbox_no,
             "label": own,

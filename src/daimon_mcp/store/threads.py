@@ -15,6 +15,7 @@ import orjson
 
 from daimon_mcp.domain.changes import ThreadMerged
 from daimon_mcp.domain.ids import new_id
+from daimon_mcp.mail.subjects import is_reply_subject
 from daimon_mcp.mail.threading import SUBJECT_WINDOW, is_copy, may_join_by_subject, normal_id, parents_of, splits_off
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import inboxes
@@ -262,7 +263,7 @@ def _may_merge(arrival: Arrival, one: _Known, other: _Known) -> bool:
 
 def _by_subject(tx: Transaction, arrival: Arrival) -> _Known | None:
     """The newest thread of this subject that an answer without references may join."""
-    if not arrival.base_subject.strip():
+    if not arrival.base_subject.strip() or not is_reply_subject(arrival.subject):
         return None
     for seq, subject, participants, last_at in tx.all(
         sql.threads_by_subject,
