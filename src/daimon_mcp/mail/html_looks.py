@@ -189,7 +189,7 @@ def looks_of(parent: Looks, element: Element, css: dict[str, str], *, quirks: bo
     marked = bool(names) and _CODE_NAME.search(f"{attributes.get('class')} {attributes.get('id')}"[:500]) is not None
     if (
         not css
-        and tag not in _LOUD
+        and (tag not in _LOUD or (tag == "a" and "href" not in attributes))
         and not marked
         and not (
             len(attributes)
