@@ -50,22 +50,22 @@ class Changelog:
         happened: dict[str, list[changes.LoggedChange]] = {}
         for change in page:
             happened.setdefault(change.message_id, []).append(change)
-        told: list[dict[str, Any]] = []
-        for message_id, each in happened.items():
-            row = await core.database.one(sql.message_by_seq, seq=each[0].message_seq)
-            stored = None if row is None else messages.message_of(row)
-            told.append(
-                {
-                    "what": list(dict.fromkeys(change.what for change in each)),
-                    "message_id": message_id,
-                    "at": iso(each[-1].at),
-                    "message": None if stored is None or stored.deleted_at is not None else message_view(stored),
-                }
-            )
+        until = page[-1].n if page else place
+        found = await core.database.all(sql.changed_messages, inbox_no=inbox_no, after=place, until=until)
+        views = {listed.id: message_view(listed) for listed in map(messages.listed_of, found)}
+        told: list[dict[str, Any]] = [
+            {
+                "what": list(dict.fromkeys(change.what for change in each)),
+                "message_id": message_id,
+                "at": iso(each[-1].at),
+                "message": views.get(message_id),  # none for one that is deleted
+            }
+            for message_id, each in happened.items()
+        ]
         result = {
             "changes": told,
             "has_more": more,
-            "cursor": cursor(Of.PLACE, place_number(inbox_no, page[-1].n if page else place)),
+            "cursor": cursor(Of.PLACE, place_number(inbox_no, until)),
         }
         facts = {"shown": len(told), "more": "yes" if more else None}
         return Outcome(

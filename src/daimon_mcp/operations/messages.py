@@ -90,6 +90,7 @@ def reading_facts(message: StoredMessage, result: Mapping[str, Any]) -> dict[str
     """What the words after reading a message depend on."""
     inbound = message.direction == "inbound"
     bounce: Mapping[str, Any] = result.get("bounce") or {}
+    hidden: Mapping[str, Any] = result.get("hidden_text") or {}
     return {
         "message": message.id,
         "thread": message.thread_id,
@@ -98,6 +99,9 @@ def reading_facts(message: StoredMessage, result: Mapping[str, Any]) -> dict[str
         "quoted": "yes" if "quoted" in result else None,
         "file": result["attachments"][0]["id"] if result["attachments"] else None,
         "about": bounce.get("about"),
+        "hidden": hidden["chars"] if hidden.get("suspicious") else None,
+        "unseen": "yes" if result.get("text_only_plain") else None,
+        "differs": "yes" if result.get("alt_mismatch") and not result.get("text_only_plain") else None,
         "links": "yes" if len(result["links"]) < result["links_total"] else None,
     }
 

@@ -92,11 +92,7 @@ class Threads:
         )
         page = [messages.message_of(row) for row in rows[: request.limit]]
         more = len(rows) > request.limit
-        texts: list[str] = []
-        for message in page:
-            row = await core.database.one(sql.body_by_seq, seq=message.seq)
-            assert row is not None
-            texts.append(row[1])
+        texts: list[str] = [row[-1] for row in rows[: request.limit]]
         shown: list[dict[str, Any]] = []
         for message, text, tokens in zip(page, texts, _shares(texts, request.max_tokens), strict=True):
             reply, cut = clip(text, 0, tokens)

@@ -46,10 +46,6 @@ account_set_status = Statement(
     'UPDATE accounts SET status=:status WHERE accounts.no = :account_no',
     'UPDATE accounts SET status=:status::VARCHAR WHERE accounts.no = :account_no::BIGINT',
 )
-account_bump_smtp = Statement(
-    'UPDATE accounts SET smtp_version=(accounts.smtp_version + 1) WHERE accounts.no = :account_no RETURNING smtp_version',
-    'UPDATE accounts SET smtp_version=(accounts.smtp_version + 1) WHERE accounts.no = :account_no::BIGINT RETURNING accounts.smtp_version',
-)
 key_insert = Statement(
     'INSERT INTO keys (id, account_no, inbox_no, sha256, hint, name, permissions_json, created_at, expires_at) VALUES (:id, :account_no, :inbox_no, :sha256, :hint, :name, :permissions_json, :created_at, :expires_at)',
     'INSERT INTO keys (id, account_no, inbox_no, sha256, hint, name, permissions_json, created_at, expires_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :sha256::VARCHAR, :hint::VARCHAR, :name::VARCHAR, :permissions_json::VARCHAR, :created_at::BIGINT, :expires_at::BIGINT) RETURNING keys.no',
@@ -142,10 +138,6 @@ mailbox_insert = Statement(
     'INSERT INTO mailboxes (inbox_no, name, special_use, uidvalidity) VALUES (:inbox_no, :name, :special_use, :uidvalidity)',
     'INSERT INTO mailboxes (inbox_no, name, special_use, uidvalidity) VALUES (:inbox_no::BIGINT, :name::VARCHAR, :special_use::VARCHAR, :uidvalidity::BIGINT) RETURNING mailboxes.no',
 )
-mailboxes_of_inbox = Statement(
-    'SELECT mailboxes.no, mailboxes.name, mailboxes.total, mailboxes.unseen, mailboxes.uidnext FROM mailboxes WHERE mailboxes.inbox_no = :inbox_no ORDER BY mailboxes.no',
-    'SELECT mailboxes.no, mailboxes.name, mailboxes.total, mailboxes.unseen, mailboxes.uidnext FROM mailboxes WHERE mailboxes.inbox_no = :inbox_no::BIGINT ORDER BY mailboxes.no',
-)
 mailbox_take_uid = Statement(
     'UPDATE mailboxes SET uidnext=(mailboxes.uidnext + 1), highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total + 1), unseen=(mailboxes.unseen + :unseen) WHERE mailboxes.inbox_no = :inbox_no AND mailboxes.name = :name RETURNING no, uidnext - 1 AS anon_1, highestmodseq',
     'UPDATE mailboxes SET uidnext=(mailboxes.uidnext + 1), highestmodseq=(mailboxes.highestmodseq + 1), total=(mailboxes.total + 1), unseen=(mailboxes.unseen + :unseen::BIGINT) WHERE mailboxes.inbox_no = :inbox_no::BIGINT AND mailboxes.name = :name::VARCHAR RETURNING mailboxes.no, mailboxes.uidnext - 1 AS anon_1, mailboxes.highestmodseq',
@@ -185,10 +177,6 @@ thread_insert = Statement(
 thread_by_id = Statement(
     'SELECT threads.seq, threads.id, threads.inbox_no, inboxes.id AS inbox_id, threads.subject, threads.participants_json, threads.labels_json, threads.message_count, threads.unread_count, threads.created_at, threads.last_at, related.id AS related_id, threads.merged_into FROM threads JOIN inboxes ON inboxes.no = threads.inbox_no LEFT OUTER JOIN threads AS related ON related.seq = threads.related_seq WHERE threads.id = :id AND inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL',
     'SELECT threads.seq, threads.id, threads.inbox_no, inboxes.id AS inbox_id, threads.subject, threads.participants_json, threads.labels_json, threads.message_count, threads.unread_count, threads.created_at, threads.last_at, related.id AS related_id, threads.merged_into FROM threads JOIN inboxes ON inboxes.no = threads.inbox_no LEFT OUTER JOIN threads AS related ON related.seq = threads.related_seq WHERE threads.id = :id::VARCHAR AND inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL',
-)
-thread_head = Statement(
-    'SELECT threads.id, threads.participants_json, threads.base_subject FROM threads WHERE threads.seq = :thread_seq',
-    'SELECT threads.id, threads.participants_json, threads.base_subject FROM threads WHERE threads.seq = :thread_seq::BIGINT',
 )
 threads_newest = Statement(
     'SELECT threads.seq, threads.id, threads.inbox_no, inboxes.id AS inbox_id, threads.subject, threads.participants_json, threads.labels_json, threads.message_count, threads.unread_count, threads.created_at, threads.last_at, related.id AS related_id, threads.merged_into FROM threads JOIN inboxes ON inboxes.no = threads.inbox_no LEFT OUTER JOIN threads AS related ON related.seq = threads.related_seq WHERE threads.inbox_no = :inbox_no AND threads.message_count > 0 AND (threads.last_at, threads.seq) < (:before_at, :before) AND threads.last_at >= :updated_from AND (:unread = 0 OR threads.unread_count > 0) ORDER BY threads.last_at DESC, threads.seq DESC LIMIT :limit OFFSET 0',
@@ -302,10 +290,6 @@ attachments_of = Statement(
     'SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size, attachments.text_status, length(attachments.text) AS text_length FROM attachments WHERE attachments.seq = :seq ORDER BY attachments.no',
     'SELECT attachments.id, attachments.part, attachments.filename, attachments.content_type, attachments.content_id, attachments.disposition, attachments.size, attachments.text_status, length(attachments.text) AS text_length FROM attachments WHERE attachments.seq = :seq::BIGINT ORDER BY attachments.no',
 )
-attachments_delete = Statement(
-    'DELETE FROM attachments WHERE attachments.seq = :seq',
-    'DELETE FROM attachments WHERE attachments.seq = :seq::BIGINT',
-)
 label_insert = Statement(
     'INSERT INTO labels (inbox_no, label, seq) VALUES (:inbox_no, :label, :seq) ON CONFLICT DO NOTHING',
     'INSERT INTO labels (inbox_no, label, seq) VALUES (:inbox_no::BIGINT, :label::VARCHAR, :seq::BIGINT) ON CONFLICT DO NOTHING',
@@ -379,8 +363,8 @@ unread_after = Statement(
     "SELECT messages.seq, messages.id, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.received_at, messages.sent_at, messages.send_at, messages.hold_reason, messages.linked_by, messages.new_participant, messages.inbox_no, messages.in_reply_to, messages.references_json, messages.reply_to_json, messages.blob_hash, messages.draft_id, messages.date, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid, messages.flagged, messages.answered, messages.came_n FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.deleted_at IS NULL AND messages.direction = 'inbound' AND messages.aside = 0 AND messages.inbox_no = :inbox_no::BIGINT AND messages.seen = 0 AND messages.seq > :after::BIGINT ORDER BY messages.seq LIMIT :limit",
 )
 thread_messages = Statement(
-    'SELECT messages.seq, messages.id, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.received_at, messages.sent_at, messages.send_at, messages.hold_reason, messages.linked_by, messages.new_participant, messages.inbox_no, messages.in_reply_to, messages.references_json, messages.reply_to_json, messages.blob_hash, messages.draft_id, messages.date, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid, messages.flagged, messages.answered, messages.came_n FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL AND messages.aside = 0 AND messages.seq > :after ORDER BY messages.seq LIMIT :limit OFFSET 0',
-    'SELECT messages.seq, messages.id, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.received_at, messages.sent_at, messages.send_at, messages.hold_reason, messages.linked_by, messages.new_participant, messages.inbox_no, messages.in_reply_to, messages.references_json, messages.reply_to_json, messages.blob_hash, messages.draft_id, messages.date, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid, messages.flagged, messages.answered, messages.came_n FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.deleted_at IS NULL AND messages.aside = 0 AND messages.seq > :after::BIGINT ORDER BY messages.seq LIMIT :limit',
+    'SELECT messages.seq, messages.id, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.received_at, messages.sent_at, messages.send_at, messages.hold_reason, messages.linked_by, messages.new_participant, messages.inbox_no, messages.in_reply_to, messages.references_json, messages.reply_to_json, messages.blob_hash, messages.draft_id, messages.date, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid, messages.flagged, messages.answered, messages.came_n, bodies.reply_text FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no JOIN bodies ON bodies.seq = messages.seq WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL AND messages.aside = 0 AND messages.seq > :after ORDER BY messages.seq LIMIT :limit OFFSET 0',
+    'SELECT messages.seq, messages.id, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.received_at, messages.sent_at, messages.send_at, messages.hold_reason, messages.linked_by, messages.new_participant, messages.inbox_no, messages.in_reply_to, messages.references_json, messages.reply_to_json, messages.blob_hash, messages.draft_id, messages.date, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid, messages.flagged, messages.answered, messages.came_n, bodies.reply_text FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no JOIN bodies ON bodies.seq = messages.seq WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.deleted_at IS NULL AND messages.aside = 0 AND messages.seq > :after::BIGINT ORDER BY messages.seq LIMIT :limit',
 )
 thread_newest = Statement(
     'SELECT messages.seq, messages.id, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.received_at, messages.sent_at, messages.send_at, messages.hold_reason, messages.linked_by, messages.new_participant, messages.inbox_no, messages.in_reply_to, messages.references_json, messages.reply_to_json, messages.blob_hash, messages.draft_id, messages.date, messages.deleted_at, messages.thread_seq, messages.mailbox_no, messages.uid, messages.flagged, messages.answered, messages.came_n FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.thread_seq = :thread_seq AND messages.deleted_at IS NULL AND messages.aside = 0 AND messages.seq < :before ORDER BY messages.seq DESC LIMIT :limit OFFSET 0',
@@ -429,6 +413,10 @@ change_insert = Statement(
 changes_after = Statement(
     'SELECT changes.n, changes.message_seq, changes.message_id, changes.what, changes.at FROM changes WHERE changes.inbox_no = :inbox_no AND changes.n > :after ORDER BY changes.n LIMIT :limit OFFSET 0',
     'SELECT changes.n, changes.message_seq, changes.message_id, changes.what, changes.at FROM changes WHERE changes.inbox_no = :inbox_no::BIGINT AND changes.n > :after::BIGINT ORDER BY changes.n LIMIT :limit',
+)
+changed_messages = Statement(
+    'SELECT messages.seq, messages.id, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.received_at, messages.sent_at, messages.send_at, messages.hold_reason, messages.linked_by, messages.new_participant FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.seq IN (SELECT changes.message_seq FROM changes WHERE changes.inbox_no = :inbox_no AND changes.n > :after AND changes.n <= :until) AND messages.deleted_at IS NULL',
+    'SELECT messages.seq, messages.id, inboxes.id AS inbox_id, threads.id AS thread_id, mailboxes.name AS mailbox, messages.direction, messages.status, messages.kind, messages.message_id, messages.from_address, messages.from_name, messages.to_json, messages.cc_json, messages.bcc_json, messages.tag, messages.subject, messages.preview, messages.labels_json, messages.has_attachments, messages.seen, messages.size, messages.est_tokens, messages.received_at, messages.sent_at, messages.send_at, messages.hold_reason, messages.linked_by, messages.new_participant FROM messages JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq JOIN mailboxes ON mailboxes.no = messages.mailbox_no WHERE messages.seq IN (SELECT changes.message_seq FROM changes WHERE changes.inbox_no = :inbox_no::BIGINT AND changes.n > :after::BIGINT AND changes.n <= :until::BIGINT) AND messages.deleted_at IS NULL',
 )
 list_put = Statement(
     'INSERT INTO lists (account_no, inbox_no, direction, kind, entry, created_at) VALUES (:account_no, :inbox_no, :direction, :kind, :entry, :created_at) ON CONFLICT DO NOTHING',
@@ -670,10 +658,6 @@ attempt_finish = Statement(
     'UPDATE attempts SET ended_at=:now, outcome=:outcome_, code=:code_, enhanced=:enhanced_, text=:text_, remote=:remote_ WHERE attempts.delivery_no = :delivery_no_ AND attempts.n = :n_',
     'UPDATE attempts SET ended_at=:now::BIGINT, outcome=:outcome_::VARCHAR, code=:code_::BIGINT, enhanced=:enhanced_::VARCHAR, text=:text_::VARCHAR, remote=:remote_::VARCHAR WHERE attempts.delivery_no = :delivery_no_::BIGINT AND attempts.n = :n_::BIGINT',
 )
-attempts_of = Statement(
-    'SELECT attempts.n, attempts.started_at, attempts.ended_at, attempts.outcome, attempts.code, attempts.enhanced, attempts.text, attempts.remote FROM attempts WHERE attempts.delivery_no = :delivery_no ORDER BY attempts.n',
-    'SELECT attempts.n, attempts.started_at, attempts.ended_at, attempts.outcome, attempts.code, attempts.enhanced, attempts.text, attempts.remote FROM attempts WHERE attempts.delivery_no = :delivery_no::BIGINT ORDER BY attempts.n',
-)
 idempotency_get = Statement(
     'SELECT idempotency.request_sha256, idempotency.object_id, idempotency.response_json FROM idempotency WHERE idempotency.scope = :scope AND idempotency.client_id = :client_id',
     'SELECT idempotency.request_sha256, idempotency.object_id, idempotency.response_json FROM idempotency WHERE idempotency.scope = :scope::VARCHAR AND idempotency.client_id = :client_id::VARCHAR',
@@ -681,10 +665,6 @@ idempotency_get = Statement(
 idempotency_insert = Statement(
     'INSERT INTO idempotency (scope, client_id, request_sha256, object_id, response_json, created_at) VALUES (:scope, :client_id, :request_sha256, :object_id, :response_json, :created_at)',
     'INSERT INTO idempotency (scope, client_id, request_sha256, object_id, response_json, created_at) VALUES (:scope::VARCHAR, :client_id::VARCHAR, :request_sha256::VARCHAR, :object_id::VARCHAR, :response_json::VARCHAR, :created_at::BIGINT)',
-)
-idempotency_delete = Statement(
-    'DELETE FROM idempotency WHERE idempotency.scope = :scope AND idempotency.client_id = :client_id',
-    'DELETE FROM idempotency WHERE idempotency.scope = :scope::VARCHAR AND idempotency.client_id = :client_id::VARCHAR',
 )
 usage_get = Statement(
     'SELECT usages.used FROM usages WHERE usages.account_no = :account_no AND usages.period = :period',
@@ -701,10 +681,6 @@ usage_take_back = Statement(
 event_insert = Statement(
     'INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id, :account_no, :inbox_no, :type, :payload_json, :created_at)',
     'INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :type::VARCHAR, :payload_json::VARCHAR, :created_at::BIGINT) RETURNING events.seq',
-)
-events_of_account = Statement(
-    'SELECT events.seq, events.id, events.type, events.payload_json, events.created_at FROM events WHERE events.account_no = :account_no AND events.seq > :after ORDER BY events.seq LIMIT :limit OFFSET 0',
-    'SELECT events.seq, events.id, events.type, events.payload_json, events.created_at FROM events WHERE events.account_no = :account_no::BIGINT AND events.seq > :after::BIGINT ORDER BY events.seq LIMIT :limit',
 )
 approval_insert = Statement(
     'INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at) VALUES (:id, :account_no, :kind, :state, :jti, :target_tier, :reason, :context_json, :action_label, :created_at, :expires_at)',

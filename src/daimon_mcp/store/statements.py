@@ -90,12 +90,6 @@ account_by_id = _account.where(accounts.c.id == b("id"))
 account_list = _account.where(accounts.c.kind == "agent").order_by(accounts.c.no)
 account_set_tier = update(accounts).where(accounts.c.no == b("account_no")).values(tier=b("tier"))
 account_set_status = update(accounts).where(accounts.c.no == b("account_no")).values(status=b("status"))
-account_bump_smtp = (
-    update(accounts)
-    .where(accounts.c.no == b("account_no"))
-    .values(smtp_version=accounts.c.smtp_version + 1)
-    .returning(accounts.c.smtp_version)
-)
 
 key_insert = _insert(keys, "no", "last_used_at", "revoked_at")
 key_by_hash = (
@@ -264,11 +258,6 @@ inbox_delete = (
 )
 
 mailbox_insert = _insert(mailboxes, "no", "uidnext", "highestmodseq", "total", "unseen")
-mailboxes_of_inbox = (
-    select(mailboxes.c.no, mailboxes.c.name, mailboxes.c.total, mailboxes.c.unseen, mailboxes.c.uidnext)
-    .where(mailboxes.c.inbox_no == b("inbox_no"))
-    .order_by(mailboxes.c.no)
-)
 mailbox_take_uid = (
     update(mailboxes)
     .where(mailboxes.c.inbox_no == b("inbox_no"), mailboxes.c.name == b("name"))
@@ -334,9 +323,6 @@ _thread = (
 )
 thread_by_id = _thread.where(
     threads.c.id == b("id"), inboxes.c.account_no == b("account_no"), inboxes.c.deleted_at.is_(None)
-)
-thread_head = select(threads.c.id, threads.c.participants_json, threads.c.base_subject).where(
-    threads.c.seq == b("thread_seq")
 )
 
 
@@ -509,7 +495,6 @@ attachments_of = (
     .where(attachments.c.seq == b("seq"))
     .order_by(attachments.c.no)
 )
-attachments_delete = delete(attachments).where(attachments.c.seq == b("seq"))
 label_insert = _insert_once(labels)
 labels_delete = delete(labels).where(labels.c.seq == b("seq"))
 
@@ -660,8 +645,11 @@ arrived_after = (
     .order_by(changes.c.n)
 )
 unread_after = _inbound.where(_unread, messages.c.seq > b("after")).order_by(messages.c.seq)
+# One page of a conversation, with the new words of each message after its row.
 thread_messages = (
-    _joined.where(
+    _joined.join(bodies, bodies.c.seq == messages.c.seq)
+    .add_columns(bodies.c.reply_text)
+    .where(
         messages.c.thread_seq == b("thread_seq"),
         messages.c.deleted_at.is_(None),
         messages.c.aside == 0,
@@ -739,6 +727,16 @@ changes_after = (
     .where(changes.c.inbox_no == b("inbox_no"), changes.c.n > b("after"))
     .order_by(changes.c.n)
     .limit(b("limit"))
+)
+changed_messages = _with_names(
+    select(*_listed).select_from(messages).join(inboxes, inboxes.c.no == messages.c.inbox_no)
+).where(
+    messages.c.seq.in_(
+        select(changes.c.message_seq).where(
+            changes.c.inbox_no == b("inbox_no"), changes.c.n > b("after"), changes.c.n <= b("until")
+        )
+    ),
+    messages.c.deleted_at.is_(None),
 )
 
 # -- lists -----------------------------------------------------------------------------------------------------------
@@ -1137,20 +1135,6 @@ attempt_finish = (
         remote=b("remote_"),
     )
 )
-attempts_of = (
-    select(
-        attempts.c.n,
-        attempts.c.started_at,
-        attempts.c.ended_at,
-        attempts.c.outcome,
-        attempts.c.code,
-        attempts.c.enhanced,
-        attempts.c.text,
-        attempts.c.remote,
-    )
-    .where(attempts.c.delivery_no == b("delivery_no"))
-    .order_by(attempts.c.n)
-)
 
 # -- idempotency and usage -------------------------------------------------------------------------------------------
 
@@ -1158,9 +1142,6 @@ idempotency_get = select(idempotency.c.request_sha256, idempotency.c.object_id, 
     idempotency.c.scope == b("scope"), idempotency.c.client_id == b("client_id")
 )
 idempotency_insert = _insert(idempotency)
-idempotency_delete = delete(idempotency).where(
-    idempotency.c.scope == b("scope"), idempotency.c.client_id == b("client_id")
-)
 
 usage_get = select(usages.c.used).where(usages.c.account_no == b("account_no"), usages.c.period == b("period"))
 _usage_add = upsert(usages).values(account_no=b("account_no"), period=b("period"), used=b("used"))
@@ -1178,12 +1159,6 @@ usage_take_back = (
 # -- events and approvals --------------------------------------------------------------------------------------------
 
 event_insert = _insert(events, "seq")
-events_of_account = (
-    select(events.c.seq, events.c.id, events.c.type, events.c.payload_json, events.c.created_at)
-    .where(events.c.account_no == b("account_no"), events.c.seq > b("after"))
-    .order_by(events.c.seq)
-    .limit(b("limit"))
-)
 
 approval_insert = _insert(approvals, "no", "comment", "decided_by", "decided_at")
 _approval = select(

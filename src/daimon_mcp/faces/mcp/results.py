@@ -240,8 +240,7 @@ def _links(message: View, text: str) -> list[str]:
         f"[{each['n']}] {each['url'] if len(each['url']) <= _LONG_URL else each.get('host', '') + '/…'}"
         for each in wanted[:_MOST_LINKS]
     ]
-    left = max(len(wanted), message.get("links_total", 0)) - len(shown)
-    return [*([""] if shown else []), *shown, *([f"… and {left} more links"] if left else [])]
+    return ["", *shown] if shown else []
 
 
 _LONG_URL = 120
@@ -252,13 +251,6 @@ def _read_out(message: View) -> list[tuple[str, str]]:
     """What the reading rules found that the text itself does not say."""
     found = [("Code", f"{each['value']} ({each['kind']})") for each in message.get("codes", ())]
     found += [("Link", str(url)) for url in message.get("cta_links", ())]
-    hidden: View = message.get("hidden_text") or {}
-    if hidden.get("suspicious"):
-        found.append(("Hidden text removed", f"{hidden['chars']} characters that no reader sees"))
-    if message.get("text_only_plain"):
-        found.append(("Unseen", "this text is in the plain part only; people see pictures, or nothing"))
-    elif message.get("alt_mismatch"):
-        found.append(("Differs", "the plain text part says something else than the HTML that people see, shown here"))
     invite: View = message.get("invite") or {}
     when = " to ".join(str(invite[name]) for name in ("starts", "ends") if invite.get(name))
     what = [str(invite.get("summary", "")), when, str(invite.get("location", ""))]

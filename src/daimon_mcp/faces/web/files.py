@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
@@ -121,7 +122,7 @@ class _Body(Response):
                 return
 
 
-class _Door:
+class _Door(ABC):
     """Answers a request, whatever happens. `of_account` files of one account may be on their way at a time."""
 
     def __init__(self, operations: Operations, dialect: Dialect, of_account: int) -> None:
@@ -175,8 +176,8 @@ class _Door:
             log.exception("a file could not be handed over, id %s", cid)
             return await self._refused(Refused(RefusalCode.INTERNAL, facts={"id": cid}))
 
-    async def _done(self, request: Request, token: str, slot: ExitStack) -> Response:
-        raise NotImplementedError
+    @abstractmethod
+    async def _done(self, request: Request, token: str, slot: ExitStack) -> Response: ...
 
     async def _refused(self, refused: Refused) -> Response:
         envelope = await self._operations.guide.refusal(refused, self._dialect, actor=None)
