@@ -38,6 +38,7 @@ Row = tuple[Any, ...]
 APPLICATION_ID = 0x444D4350  # "DMCP"
 _GROUP = 64
 _READERS = 2
+_SEARCH_CACHE = 65_536  # kB at most, of the slow lane: a search goes to many pages of the index again and again
 
 _WRITER_PRAGMAS = (
     "journal_mode=WAL",
@@ -197,19 +198,20 @@ class Database:
         self._thread.start()
         try:
             await ready
-            for _ in range(_READERS + 1):
+            for _ in range(_READERS):
                 self._readers.append(await self._reader())
+            self._readers.append(await self._reader(f"cache_size=-{_SEARCH_CACHE}"))
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.close()
             raise
 
-    async def _reader(self) -> aiosqlite.Connection:
+    async def _reader(self, *more: str) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(
             self.uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
-            for pragma in _READER_PRAGMAS:
+            for pragma in (*_READER_PRAGMAS, *more):
                 await connection.execute(f"PRAGMA {pragma}")
         except BaseException:
             with anyio.CancelScope(shield=True):
