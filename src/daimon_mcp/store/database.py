@@ -38,7 +38,7 @@ Row = tuple[Any, ...]
 APPLICATION_ID = 0x444D4350  # "DMCP"
 _GROUP = 64
 _READERS = 2
-_SEARCH_CACHE = 65_536  # kB at most, of the slow lane: a search goes to many pages of the index again and again
+_SEARCH_CACHE = 49_152  # kB at most, of the slow lane: a search goes to many pages of the index again and again
 
 _WRITER_PRAGMAS = (
     "journal_mode=WAL",
