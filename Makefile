@@ -38,9 +38,11 @@ serve: $(RUN)
 	@$(BIN)/daimon-mcp serve
 
 test: check
+	@scripts/ensure-mail-tools
 	@CHROMIUM="$$(scripts/ensure-browser)" && export CHROMIUM && $(BIN)/pytest
 
 test-long: $(DEV)
+	@scripts/ensure-mail-tools
 	@CHROMIUM="$$(scripts/ensure-browser)" && export CHROMIUM && $(BIN)/pytest -m 'long or not long'
 
 check: $(DEV)

@@ -71,6 +71,8 @@ def test_every_option_can_be_set_in_the_environment(folder: Path) -> None:
         "DAIMON_RELAY__CA_FILE": __file__,
         "DAIMON_RELAY__MAX_CONNECTIONS": "60",
         "DAIMON_RELAY__SECURITY": "tls",
+        "DAIMON_DNS__NAMESERVERS": "192.0.2.53, [2001:db8::53]:5353",
+        "DAIMON_DNS__TIMEOUT_SECONDS": "60",
         "DAIMON_OPERATOR__PROMPTS_DIR": str(Path(__file__).parent),
         "DAIMON_OPERATOR__LINK_DAYS": "60",
         "DAIMON_OPERATOR__SECRETS": "masked",
@@ -300,6 +302,22 @@ def test_domains_and_hosts_are_lower_cased_and_told_apart(folder: Path) -> None:
 )
 def test_what_is_no_domain_is_refused(folder: Path, domain: str) -> None:
     assert len(complaints(folder, mail={"domain": domain})) == 1
+
+
+def test_name_servers_are_addresses_with_or_without_a_port(folder: Path) -> None:
+    given = ["192.0.2.53", "192.0.2.53:5353", "2001:DB8::53", "[2001:db8::53]:53"]
+    assert read(folder, dns={"nameservers": given}).dns.nameservers == (
+        "192.0.2.53",
+        "192.0.2.53:5353",
+        "2001:db8::53",
+        "[2001:db8::53]:53",
+    )
+
+
+@pytest.mark.parametrize("server", ["ns.example.org", "192.0.2.53:0", "192.0.2.53:65536", "192.0.2.53:", "[::1", ""])
+def test_what_is_no_name_server_is_refused(folder: Path, server: str) -> None:
+    [said] = complaints(folder, dns={"nameservers": [server]})
+    assert said.startswith("dns.nameservers: must be an IP address, or one with :port (IPv6 then in brackets)")
 
 
 @pytest.mark.parametrize(

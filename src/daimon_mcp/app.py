@@ -23,6 +23,7 @@ from daimon_mcp.changes.bus import LocalBus
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, Clock, SystemClock
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.operations import Operations
+from daimon_mcp.operations.authenticating import Authenticator
 from daimon_mcp.operations.core import Core, Policy
 from daimon_mcp.operations.credentials import load_master_key
 from daimon_mcp.settings import Settings, SettingsError
@@ -34,6 +35,7 @@ from daimon_mcp.store.migrations import migrate
 if TYPE_CHECKING:
     from daimon_mcp.faces.http import HttpServer
     from daimon_mcp.faces.mcp.server import MailServer
+    from daimon_mcp.resolver import Resolver
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def policy_of(settings: Settings) -> Policy:
         domains=frozenset(settings.mail_domains),
         hostname=settings.smtp_hostname,
         limits=settings.tier_limits(),
-        relay_configured=settings.relay.host is not None,
+        relay_configured=settings.mail_leaves,
         max_recipients=settings.smtp.max_recipients,
         max_message_bytes=settings.smtp.max_message_bytes,
         max_hops=settings.smtp.max_hops,
@@ -62,7 +64,29 @@ def policy_of(settings: Settings) -> Policy:
         max_result_tokens=settings.mcp.max_result_tokens,
         files_folder=settings.attachments.folder or settings.data_dir / "files",
         files_bytes=settings.attachments.folder_max_bytes,
+        verp=settings.relay.mode == "direct" if settings.relay.verp is None else settings.relay.verp,
+        login_delay=settings.submission.failed_login_delay_ms / 1000,
+        most_failed_logins=settings.submission.max_failed_logins,
+        abuse_failed_logins=settings.submission.abuse_failed_logins,
+        abuse_refused_senders=settings.submission.abuse_refused_senders,
+        abuse_volume=settings.submission.abuse_volume,
+        abuse_stops_sending=settings.submission.abuse_stops_sending,
     )
+
+
+def _resolving(settings: Settings) -> Callable[[], Resolver]:
+    """The one resolver of this process, made when somebody first asks for it: it takes time to load."""
+    made: list[Resolver] = []
+
+    def resolver() -> Resolver:
+        if not made:
+            from daimon_mcp.resolver import Resolver
+
+            dns = settings.dns
+            made.append(Resolver(dns.nameservers, timeout=float(dns.timeout_seconds), trusts_ad=dns.trusts_ad))
+        return made[0]
+
+    return resolver
 
 
 @asynccontextmanager
@@ -89,9 +113,23 @@ async def opened(
         bus=bus,
         policy=policy_of(settings),
         started_at=(clock or SystemClock()).now(),
+        resolving=_resolving(settings),
     )
     try:
-        operations = Operations(core, master, prompts_dir=settings.operator.prompts_dir)
+        operations = Operations(
+            core,
+            master,
+            spool_folder=folder / "spool",
+            authenticating=Authenticator(
+                core.resolving,
+                authserv_id=settings.smtp_hostname,
+                trusted_networks=settings.smtp.trusted_networks,
+                trusted_sealers=settings.smtp.trusted_sealers,
+                quarantines=settings.smtp.dmarc == "quarantine",
+                clock=core.clock,
+            ),
+            prompts_dir=settings.operator.prompts_dir,
+        )
         await operations.credentials.check_master_key()
         await operations.delivering.start()
         yield operations
@@ -232,7 +270,8 @@ class App:
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED, strict: bool
     ) -> None:
         """Serve inbound SMTP until cancelled."""
-        from daimon_mcp.faces.smtp.inbound import InboundLimits, serve_inbound
+        from daimon_mcp.faces.smtp.inbound import serve_inbound
+        from daimon_mcp.faces.smtp.service import Limits
 
         smtp = self.settings.smtp
 
@@ -243,13 +282,14 @@ class App:
                 port=smtp.inbound_port,
                 hostname=self.settings.smtp_hostname,
                 receiving=self.operations.receiving,
-                limits=InboundLimits(
+                limits=Limits(
                     max_connections=smtp.max_connections,
                     max_connections_per_address=smtp.max_connections_per_address,
                     max_recipients=smtp.max_recipients,
                     max_message_bytes=smtp.max_message_bytes,
                 ),
                 clock=self.operations.core.clock,
+                spool=self.operations.spool.folder,
                 task_status=noting,
             )
         except OSError as error:
@@ -265,9 +305,11 @@ class App:
         """Start the scheduler, what reads attachments, and the relay where one is configured."""
         from daimon_mcp.extraction.service import Extraction
         from daimon_mcp.workers.attachment_texts import AttachmentTexts
+        from daimon_mcp.workers.intake import IntakeWorker
         from daimon_mcp.workers.scheduler import Scheduler
 
         core = self.operations.core
+        await tasks.start(IntakeWorker(intake=self.operations.intake, bus=core.bus).run)
         scheduler = Scheduler(releasing=self.operations.releasing, bus=core.bus, clock=core.clock)
         await tasks.start(scheduler.run)
         extraction = Extraction() if self.settings.attachments.read_text else None

@@ -50,6 +50,8 @@ FLAT_NAMES: dict[str, tuple[str, ...]] = {
 """Short environment names; where a long name says the same option, the long one wins."""
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*/?^_`{|}~+-]{1,64}")
+_ADDRESS_WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+)):([0-9]{1,5})")
 _NOT_IN_FILES = ("data_dir", "config_file", "api_key")  # a file cannot say where it is, nor who one session is
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  listening everywhere, and how to reach that from here
@@ -82,6 +84,27 @@ def _host(text: str) -> str:
     return lowered
 
 
+def _name_server(text: str) -> str:
+    found = _ADDRESS_WITH_PORT.fullmatch(text.strip())
+    host, port = (found[1] or found[2], found[3]) if found else (text.strip(), None)
+    try:
+        address = str(ipaddress.ip_address(host))
+        if port is None:
+            return address
+        if not 0 < int(port) < 65_536:
+            raise ValueError
+    except ValueError:
+        raise ValueError("must be an IP address, or one with :port (IPv6 then in brackets)") from None
+    return f"{_bracketed(address)}:{int(port)}"
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip(), strict=False))
+    except ValueError:
+        raise ValueError("must be an IP address, or a network like 10.0.0.0/8") from None
+
+
 def _url(text: str) -> str:
     try:
         url = urlsplit(text.strip())
@@ -92,6 +115,45 @@ def _url(text: str) -> str:
     if not usable or url.username is not None or url.query or url.fragment:
         raise ValueError("must be an http or https URL without user name, query or fragment")
     return url.geturl().rstrip("/")
+
+
+def _address(text: str) -> str:
+    local, at, domain = text.strip().rpartition("@")
+    if not at or not _LOCAL_PART.fullmatch(local):
+        raise ValueError("must be an email address")
+    return f"{local.lower()}@{_domain(domain)}"
+
+
+def _inbox_name(text: str) -> str:
+    if "@" in text:
+        return _address(text)
+    lowered = text.strip().lower()
+    if not _LOCAL_PART.fullmatch(lowered):
+        raise ValueError("must be the address of an inbox, or the part of it before the @")
+    return lowered
+
+
+def _tag(text: str) -> str:
+    tag, equals, inbox = text.partition("=")
+    tag = tag.strip().lower()
+    if not equals or not _LOCAL_PART.fullmatch(tag):
+        raise ValueError("must be tags with their inboxes, as in tag=inbox")
+    return f"{tag}={_inbox_name(inbox)}"
+
+
+def _after(text: str) -> str:
+    choice, colon, folder = text.strip().partition(":")
+    if not colon and choice.lower() in {"keep", "seen", "delete"}:
+        return choice.lower()
+    if choice.lower() == "move" and folder.strip() and folder.isprintable():
+        return f"move:{folder.strip()}"
+    raise ValueError('must be "keep", "seen", "delete" or "move:FOLDER"')
+
+
+def _folder_name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("must be the name of a folder")
+    return text.strip()
 
 
 def _whole(value: object) -> object:
@@ -112,8 +174,18 @@ def _user_path(value: object) -> object:
 Domain = Annotated[str, AfterValidator(_domain)]
 Host = Annotated[str, AfterValidator(_host)]
 Url = Annotated[str, AfterValidator(_url)]
+MailAddress = Annotated[str, AfterValidator(_address)]
+InboxName = Annotated[str, AfterValidator(_inbox_name)]
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+After = Annotated[str, AfterValidator(_after)]
+Tag = Annotated[str, AfterValidator(_tag)]
+Tags = Annotated[tuple[Tag, ...], BeforeValidator(_items)]
+NameServer = Annotated[str, AfterValidator(_name_server)]
+Network = Annotated[str, AfterValidator(_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_items)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_items)]
+NameServers = Annotated[tuple[NameServer, ...], BeforeValidator(_items)]
 Domains = Annotated[tuple[Domain, ...], BeforeValidator(_items)]
 ExistingFile = Annotated[FilePath, BeforeValidator(_user_path), AfterValidator(Path.absolute)]
 AnyFolder = Annotated[Path, BeforeValidator(_user_path), AfterValidator(Path.absolute)]
@@ -224,11 +296,142 @@ class Smtp(Section):
     max_hops: Whole = _option(
         50, "Received lines after which a message is taken to be in a loop.", unit="hops", ge=10, le=1000, example=50
     )
+    messages_per_minute: Whole = _option(
+        600,
+        "Messages that one address may hand over in a minute; more are put off.",
+        unit="messages",
+        ge=1,
+        example=600,
+    )
+    greylist_seconds: Whole = _option(
+        0,
+        "Put off the first mail of an unknown server to a recipient for this long: many senders of spam never come "
+        "back. 0 does not.",
+        unit="seconds",
+        ge=0,
+        le=3600,
+        example=60,
+    )
+    trusted_networks: Networks = _option(
+        ("127.0.0.0/8", "::1/128"),
+        "Servers whose mail is not checked for forged senders (SPF, DKIM, DMARC), such as a mail server in front of "
+        "this one. Addresses or networks.",
+        example=("127.0.0.0/8", "10.1.2.3"),
+    )
+    dmarc: Literal["quarantine", "label"] = _option(
+        "quarantine",
+        'What becomes of mail whose sender is forged, where the owner of its domain asks for something: "quarantine" '
+        'puts it into Spam, listed with the reason, until somebody releases it; "label" only says so.',
+        example="quarantine",
+    )
+    trusted_sealers: Domains = _option(
+        (),
+        "Forwarders whose word (ARC) that a mail was genuine is taken, when forwarding broke its proof.",
+        example=("lists.example.org",),
+    )
+    certificate: ExistingFile | None = _option(
+        None,
+        "Certificate chain (PEM) of this server, for STARTTLS and TLS. Read again when it changes. Not set: one of our "
+        "own making, whose fingerprint is printed at start. A relative path starts at the folder of this file.",
+        example="fullchain.pem",
+    )
+    certificate_key: ExistingFile | None = _option(
+        None, "Its private key (PEM), without a passphrase.", example="privkey.pem"
+    )
+    lmtp_port: Whole | None = _option(
+        None, "Port to take mail by LMTP from a mail server in front. Not set: none.", ge=0, le=65535, example=2424
+    )
+    lmtp_socket: AnyFolder | None = _option(
+        None, "The same on a Unix socket with this path.", example="/run/daimon/lmtp.sock"
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate is None) != (self.certificate_key is None):
+            missing = "certificate" if self.certificate is None else "certificate_key"
+            raise PydanticCustomError(
+                "combination", "{missing}: certificate and certificate_key go together", {"missing": missing}
+            )
+        return self
+
+
+class Submission(Section):
+    """Mail programs of agents: they log in and send, as on any mail server."""
+
+    enabled: bool = _option(True, "Listen for mail programs.", example=True)
+    host: Host = _option(
+        "127.0.0.1",
+        "Address to listen on; 0.0.0.0 for every interface.",
+        example="0.0.0.0",  # noqa: S104  an example
+    )
+    port: Whole = _option(
+        2587, "Port with STARTTLS; 0 takes any that is free. Usual on the internet: 587.", ge=0, le=65535, example=587
+    )
+    tls_port: Whole = _option(
+        2465, "Port with TLS from the first byte; 0 takes any. Usual on the internet: 465.", ge=0, le=65535, example=465
+    )
+    public_host: Host | None = _option(
+        None,
+        "Name that programs are told to connect to. Not set: the address above, or smtp.hostname where that is every "
+        "interface.",
+        example="smtp.example.org",
+    )
+    max_connections: Whole = _option(
+        500, "Connections at the same time, all together.", unit="connections", ge=1, le=100_000, example=500
+    )
+    max_connections_per_address: Whole = _option(
+        100, "Connections at the same time from one address.", unit="connections", ge=1, le=100_000, example=100
+    )
+    failed_login_delay_ms: Whole = _option(
+        250,
+        "How long the fourth failed login in ten minutes from one address waits for its answer; each further one twice "
+        "as long, at most ten seconds.",
+        unit="milliseconds",
+        ge=0,
+        le=10_000,
+        example=250,
+    )
+    max_failed_logins: Whole = _option(
+        50,
+        "Failed logins in ten minutes from one address, after which it is turned away.",
+        unit="logins",
+        ge=1,
+        example=50,
+    )
+    abuse_failed_logins: Whole = _option(
+        20, "Failed logins to one account in ten minutes that are reported as abuse.", unit="logins", ge=1, example=20
+    )
+    abuse_refused_senders: Whole = _option(
+        10,
+        "Mails of one account in ten minutes in somebody else's name that are reported as abuse.",
+        unit="mails",
+        ge=1,
+        example=10,
+    )
+    abuse_volume: Whole = _option(
+        200,
+        "Recipients of one account in ten minutes that are reported as abuse when they are ten times what it usually "
+        "has.",
+        unit="recipients",
+        ge=1,
+        example=200,
+    )
+    abuse_stops_sending: bool = _option(
+        False,
+        "Stop an account's sending when refused senders or volume look like abuse, until the operator lets it go on.",
+        example=True,
+    )
 
 
 class Relay(Section):
-    """The server that outgoing mail is handed to. Mail between inboxes of this server needs none."""
+    """How mail to other servers leaves. Mail between inboxes of this server needs nothing of it."""
 
+    mode: Literal["host", "direct", "sandbox"] = _option(
+        "host",
+        'Where mail goes: "host" to the relay named below, "direct" to the servers of its recipients (needs a domain, '
+        'a public address and port 25), "sandbox" nowhere, with outcomes made up for trying things out.',
+        example="direct",
+    )
     host: Host | None = _option(None, "Name of the relay. Not set: no mail leaves.", example="smtp.example.org")
     port: Whole = _option(587, "Its port.", ge=0, le=65535, example=587)
     security: Literal["starttls", "tls", "none"] = _option(
@@ -251,6 +454,15 @@ class Relay(Section):
     max_connections: Whole = _option(
         5, "Connections to the relay at the same time.", unit="connections", ge=1, le=100, example=5
     )
+    destinations: Whole = _option(
+        50, "Mails on their way at the same time, to all servers together.", unit="mails", ge=1, le=1000, example=50
+    )
+    verp: bool | None = _option(
+        None,
+        "Send each mail with a return path of its own, so that bounces are matched beyond doubt. Not set: where mail "
+        "goes out directly. Some relays insist on the plain address.",
+        example=True,
+    )
     give_up_hours: Whole = _option(
         120, "How long a message is tried before the sender is told it failed.", unit="hours", ge=1, le=720, example=120
     )
@@ -271,6 +483,90 @@ class Relay(Section):
         return self
 
 
+class Upstream(Section):
+    """A mailbox elsewhere that mail is fetched from, by IMAP: me+support@example.com comes to the inbox support."""
+
+    host: Host | None = _option(None, "Name of the IMAP server. Not set: nothing is fetched.", example="imap.gmail.com")
+    port: Whole = _option(993, "Its port.", ge=1, le=65535, example=993)
+    security: Literal["tls", "starttls", "none"] = _option(
+        "tls",
+        'How the connection is protected: "tls" from the first byte (usual on 993), "starttls" (143), or "none", on a '
+        "loopback address only.",
+        example="tls",
+    )
+    ca_file: ExistingFile | None = _option(
+        None,
+        "Certificates (PEM) to trust instead of the system's. A relative path starts at the folder of this file.",
+        example="imap-ca.pem",
+    )
+    address: MailAddress | None = _option(None, "The mailbox's own address, without a tag.", example="me@example.com")
+    username: str | None = _option(None, "User name to log in with. Not set: address.", example="me@example.com")
+    password: SecretStr | None = _option(
+        None,
+        "Password to log in with; best given in the environment. Gmail wants an app password.",
+        example="correct horse battery staple",
+    )
+    oauth_command: str | None = _option(
+        None,
+        "Instead of a password: a command that prints a fresh OAuth access token. It is run without a shell, before "
+        "each login.",
+        example="oama access me@example.com",
+    )
+    mailbox: FolderName = _option("INBOX", "The folder that is read.", example="INBOX")
+    backlog: bool = _option(
+        False, "Take mail that was there before the first connection too, and not only what is new.", example=True
+    )
+    after: After = _option(
+        "keep",
+        'What becomes of mail there once it is safe here: "keep" changes nothing, "seen" marks it read, "delete", or '
+        '"move:FOLDER". Mail for no inbox here is always left alone.',
+        example="move:Agents",
+    )
+    poll_seconds: Whole = _option(
+        60,
+        "How often to look for new mail, where the server does not tell (IDLE).",
+        unit="seconds",
+        ge=10,
+        le=86_400,
+        example=60,
+    )
+    tags: Tags = _option(
+        (),
+        "Tags that do not have the name of their inbox, as tag=inbox. Every other tag reaches the inbox of its name.",
+        example=("help=support", "jobs=hiring@agents.example.org"),
+    )
+    catch_all: Domain | None = _option(
+        None,
+        "A domain whose mail all comes to this mailbox: anything@ it reaches the inbox of that name.",
+        example="example.com",
+    )
+    default_inbox: InboxName | None = _option(
+        None,
+        "Inbox for mail to the plain address, or to a tag that no inbox has. Not set: such mail is left alone.",
+        example="assistant",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.host is None:
+            return self
+        if self.address is None:
+            raise PydanticCustomError(
+                "combination", "address: must be set too when host is, for example me@example.com"
+            )
+        if (self.password is None) == (self.oauth_command is None):
+            raise PydanticCustomError(
+                "combination", "password: either it or oauth_command must be set when host is, and not both"
+            )
+        if self.security == "none" and not is_loopback(self.host):
+            raise PydanticCustomError(
+                "combination",
+                'security: must be "tls" or "starttls" while host is not a loopback address, '
+                "because mail and password would cross the network in the clear",
+            )
+        return self
+
+
 class Mail(Section):
     """The domains of inbox addresses."""
 
@@ -283,6 +579,25 @@ class Mail(Section):
         ge=0,
         le=36_500,
         example=90,
+    )
+
+
+class Dns(Section):
+    """Name servers: they say where mail goes, and what a sender's domain says of itself."""
+
+    nameservers: NameServers = _option(
+        (),
+        "Resolving name servers to ask, IP addresses with or without :port, the first one first. Empty: the system's.",
+        example=("127.0.0.1", "[::1]:5353"),
+    )
+    timeout_seconds: Whole = _option(
+        5, "How long one question may take, all name servers together.", unit="seconds", ge=1, le=60, example=5
+    )
+    trusts_ad: bool = _option(
+        False,
+        "Believe the name servers when they say that DNSSEC proves an answer, which DANE needs. Only where they check "
+        "it themselves and nobody else can answer for them; those on a loopback address are believed anyway.",
+        example=True,
     )
 
 
@@ -438,8 +753,11 @@ class Settings(BaseModel):
     api_key: SecretStr | None = _option(None, "Key of the stdio session.", example="dm_free_...")
     http: Http = Http()
     smtp: Smtp = Smtp()
+    submission: Submission = Submission()
     relay: Relay = Relay()
+    upstream: Upstream = Upstream()
     mail: Mail = Mail()
+    dns: Dns = Dns()
     limits: LimitsByTier = LimitsByTier()
     mcp: Mcp = Mcp()
     operator: Operator = Operator()
@@ -456,6 +774,17 @@ class Settings(BaseModel):
     def smtp_hostname(self) -> str:
         """What this server calls itself in SMTP."""
         return self.smtp.hostname or self.mail.domain
+
+    @property
+    def submission_host(self) -> str:
+        """What mail programs are told to connect to."""
+        given = self.submission.public_host
+        return given or (self.smtp_hostname if self.submission.host in _WILDCARDS else self.submission.host)
+
+    @property
+    def mail_leaves(self) -> bool:
+        """Whether there is a way for mail to other servers."""
+        return self.relay.mode != "host" or self.relay.host is not None
 
     @property
     def mail_domains(self) -> tuple[str, ...]:

@@ -45,6 +45,22 @@ def test_what_the_peer_says_is_escaped(peer: Peer, part: str) -> None:
     assert part in _received(peer)
 
 
+@pytest.mark.parametrize("utf8", [False, True])
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("authenticated", [False, True])
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_the_protocol_says_how_the_peer_came(utf8: bool, tls: bool, authenticated: bool, lmtp: bool) -> None:
+    registered = {
+        *("ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA", "LMTP", "LMTPA", "LMTPS", "LMTPSA"),
+        *("UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA", "UTF8LMTP", "UTF8LMTPA", "UTF8LMTPS", "UTF8LMTPSA"),
+    }
+    peer = replace(PEER, smtputf8=utf8, tls=tls, authenticated=authenticated, lmtp=lmtp)
+    keyword = _received(peer).partition(" with ")[2].partition(" ")[0]
+    assert keyword in registered
+    assert ("UTF8" in keyword, "LMTP" in keyword) == (utf8, lmtp)
+    assert keyword.endswith({(0, 0): "MTP", (0, 1): "MTPA", (1, 0): "MTPS", (1, 1): "MTPSA"}[tls, authenticated])
+
+
 def test_for_only_when_it_can_be_written() -> None:
     for rcpt in (None, "用户@x.example", "a@x.example\r\nX: y", "a>@x"):
         assert " for <" not in _received(rcpt=rcpt)

@@ -223,3 +223,65 @@ async def test_a_report_on_mail_that_was_deleted_is_mail_like_any_other(daimon: 
     await arrive(daimon, ROBO, content=report(gone["message_id"], (BEN, "failed", "5.1.1")), mail_from="")
     assert await events(daimon, gone["id"]) == ["message.sent"]
     assert len(await delivered_to(agent, ROBO)) == 2
+
+
+# -- complaints (RFC 5965) ---------------------------------------------------------------------------------------------
+
+
+def complaint(original: str, *recipients: str, kind: str = "abuse") -> bytes:
+    named = "".join(f"Original-Rcpt-To: {each}\r\n" for each in recipients)
+    return (
+        "From: feedback@fbl.far.example\r\nTo: robo@agents.localhost\r\nSubject: FW: Note\r\n"
+        'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
+        "--b\r\nContent-Type: text/plain\r\n\r\nA user did not want this.\r\n"
+        f"--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: {kind}\r\nVersion: 1\r\n{named}\r\n"
+        f"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: {original}\r\n\r\n--b--\r\n"
+    ).encode()
+
+
+async def complain(daimon: Daimon, content: bytes, mail_from: str = "feedback@fbl.far.example") -> str:
+    [arrived] = await arrive(daimon, ROBO, content=content, mail_from=mail_from)
+    return arrived
+
+
+async def test_a_complaint_is_told_once_and_joins_the_mail(daimon: Daimon, agent: Agent) -> None:
+    mail = await sent(daimon, agent, ANN, BEN)
+    arrived = await complain(daimon, complaint(mail["message_id"], ANN.upper()))
+    assert await of(agent, mail["id"]) == ("sent", {ANN: "sent", BEN: "sent"})
+    assert (await agent.do("get_message", message_id=arrived))["thread_id"] == mail["thread_id"]
+    assert await events(daimon, mail["id"]) == ["message.sent", "message.complained"]
+    await complain(daimon, complaint(mail["message_id"], ANN))
+    await complain(daimon, complaint(mail["message_id"]))
+    assert await events(daimon, mail["id"]) == ["message.sent", "message.complained"]
+    await complain(daimon, complaint(mail["message_id"], BEN))
+    assert await events(daimon, mail["id"]) == ["message.sent", "message.complained", "message.complained"]
+    rows = await daimon.operations.core.database.fetch("SELECT payload_json FROM events WHERE type LIKE '%complained'")
+    assert [json.loads(row[0])["recipients"] for row in rows] == [[ANN], [BEN]]
+    assert json.loads(rows[0][0])["feedback_type"] == "abuse"
+
+
+async def test_a_complaint_is_explained(daimon: Daimon, agent: Agent) -> None:
+    mail = await sent(daimon, agent, ANN)
+    arrived = await complain(daimon, complaint(mail["message_id"]))  # one recipient: no doubt whose it is
+    story = await agent.do("explain_delivery", message_id=mail["id"])
+    assert story["timeline"][-1] == {
+        "at": story["timeline"][-1]["at"], "what": "complaint", "message_id": arrived, "feedback_type": "abuse",
+        "recipients": [1],
+    }  # fmt: skip
+    [delivery] = story["deliveries"]
+    assert (delivery["status"], delivery["meaning"]) == ("sent", "state.complained")
+
+
+async def test_what_is_no_complaint_of_a_recipient(daimon: Daimon, agent: Agent) -> None:
+    mail = await sent(daimon, agent, ANN, BEN)
+    [letter] = await arrive(daimon, ROBO, message_id="<letter@far.example>")
+    await agent.do("add_to_list", inbox=ROBO, list="block", entries=["evil.example"])
+    await complain(daimon, complaint(mail["message_id"], "eve@far.example"))
+    await complain(daimon, complaint(mail["message_id"], ANN, kind="not-spam"))
+    await complain(daimon, complaint("<letter@far.example>", ANN))
+    held = await complain(daimon, complaint(mail["message_id"], ANN), mail_from="fbl@evil.example")
+    await complain(daimon, report(mail["message_id"], (ANN, "failed", "5.1.1")))  # no report: it has a sender
+    assert await of(agent, mail["id"]) == ("sent", {ANN: "sent", BEN: "sent"})
+    assert await events(daimon, mail["id"]) == ["message.sent"]
+    assert await events(daimon, letter) == ["message.received"]
+    assert (await agent.do("get_message", message_id=held))["hold_reason"] == "on_block_list"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from tests.support.post import (
     until,
 )
 from tests.support.sink import Sink
+
+from daimon_mcp.domain.clock import HOUR
+from daimon_mcp.domain.envelopes import Recipient
+from daimon_mcp.mail.dsn import Failure, read_dsn
+from daimon_mcp.operations.reports import Reported, Reports
+from daimon_mcp.store import messages, queue
+from daimon_mcp.store.messages import Content
 
 NOTE: dict[str, Any] = {"inbox": ROBO, "subject": "Note", "body": "x"}
 
@@ -185,3 +193,108 @@ async def test_an_inbox_that_is_gone_gets_no_report_and_breaks_nothing(
         return True if rows else None
 
     assert await until(daimon, settled)
+
+
+# -- what a sender asked to be told (RFC 3461 §4.1) --------------------------------------------------------------------
+
+LATE = Failure("busy@far.example", "4.7.1", "451 4.7.1 Later", "mx.far.example", "failed")
+
+
+async def put_off(daimon: Daimon, agent: Agent, sink: Sink) -> Reported:
+    """A mail that waits for its second try."""
+    sink.answer("RCPT", "451 4.7.1 Later", match="busy@")
+    sent = await agent.do("send_email", **NOTE, to="busy@far.example")
+
+    async def look() -> bool | None:
+        [delivery] = (await agent.do("get_message", message_id=sent["id"]))["deliveries"]
+        return bool(delivery.get("last_outcome")) or None
+
+    await until(daimon, look)
+    core = daimon.operations.core
+    message = await messages.by_id(core.database, sent["id"])
+    assert message is not None
+    original = await core.blobs.get(core.database, message.blob_hash)
+    return Reported(message=message, original=original, mail_from=ROBO)
+
+
+async def placed(daimon: Daimon, about: Reported, warning: Content | None) -> bool:
+    core = daimon.operations.core
+    message = await messages.by_id(core.database, str(getattr(about.message, "id", "")))
+    assert message is not None
+    queued = await queue.by_message(core.database, message.seq)
+    assert queued is not None
+    return await core.database.write(
+        lambda tx: Reports.place_warning(tx, message, queued.no, warning, core.clock.now())
+    )
+
+
+def with_notify(about: Reported, notify: str | None) -> Reported:
+    return replace(about, recipients=[Recipient(LATE.recipient, notify, "rfc822;busy@far.example")], envid="Q1")
+
+
+async def test_a_delay_is_told_once(daimon: Daimon, agent: Agent, sink: Sink) -> None:
+    reports = Reports(daimon.operations.core, daimon.operations.texts)
+    about = await put_off(daimon, agent, sink)
+    until_when = daimon.operations.core.clock.now() + HOUR
+    warning = await reports.delayed(with_notify(about, None), [LATE], retry_until=until_when)
+    assert warning is not None
+    assert [await placed(daimon, about, warning) for _ in range(2)] == [True, False]
+    report = await one_report(daimon, agent)
+    assert (report["kind"], report["subject"]) == ("bounce", "Delivery delayed")
+    assert report["thread_id"] == getattr(about.message, "thread_id", "")
+    assert "it is tried until 2026-11-10T13:00:00Z" in report["body_text"]
+    assert report["bounce"]["failures"][0]["action"] == "delayed"
+    core = daimon.operations.core
+    stored = await messages.by_id(core.database, report["id"])
+    assert stored is not None
+    raw = await core.blobs.get(core.database, stored.blob_hash)
+    assert b"Will-Retry-Until: Tue, 10 Nov 2026 13:00:00 +0000\r\n" in raw
+    read = read_dsn(raw)
+    assert read is not None
+    assert (read.envelope_id, read.failures[0].orcpt) == ("Q1", "rfc822;busy@far.example")
+    story = await agent.do("explain_delivery", message_id=getattr(about.message, "id", ""))
+    assert [entry["what"] for entry in story["timeline"]][-2:] == ["delay_warning", "report"]
+    assert story["delivery_status"] == "queued"
+
+
+async def test_a_delay_that_nobody_wants_to_hear_of_is_put_down_all_the_same(
+    daimon: Daimon, agent: Agent, sink: Sink
+) -> None:
+    about = await put_off(daimon, agent, sink)
+    assert [await placed(daimon, about, None) for _ in range(2)] == [True, False]
+    assert await delivered_to(agent, ROBO) == []
+
+
+@pytest.mark.parametrize(
+    ("notify", "wanted"),
+    [(None, {"failed", "unknown", "delayed"}), ("NEVER", set[str]()), ("SUCCESS", {"delivered"}),
+     ("FAILURE", {"failed", "unknown"}), ("DELAY", {"delayed"}),
+     ("SUCCESS,FAILURE,DELAY", {"failed", "unknown", "delayed", "delivered"})],
+)  # fmt: skip
+async def test_reports_go_by_notify(
+    daimon: Daimon, agent: Agent, sink: Sink, notify: str | None, wanted: set[str]
+) -> None:
+    reports = Reports(daimon.operations.core, daimon.operations.texts)
+    about = with_notify(await put_off(daimon, agent, sink), notify)
+    other = Failure("else@far.example", "5.1.1", "", "", "failed")
+    made = {
+        "failed": await reports.failed(about, [LATE]),
+        "unknown": await reports.unknown(about, [LATE]),
+        "delayed": await reports.delayed(about, [LATE], retry_until=0),
+        "delivered": await reports.delivered(about, [replace(LATE, action="relayed", status="2.0.0")]),
+    }
+    assert {name for name, content in made.items() if content is not None} == wanted
+    mixed = await reports.failed(about, [LATE, other])
+    assert mixed is not None
+    named = [each["recipient"] for each in mixed.reading["bounce"]["failures"]]
+    assert named == ([LATE.recipient] if "failed" in wanted else []) + [other.recipient]
+    assert await reports.failed(replace(about, mail_from=""), [other]) is None
+
+
+async def test_success_is_a_notification(daimon: Daimon, agent: Agent, sink: Sink) -> None:
+    reports = Reports(daimon.operations.core, daimon.operations.texts)
+    about = with_notify(await put_off(daimon, agent, sink), "SUCCESS")
+    content = await reports.delivered(about, [Failure(LATE.recipient, "2.0.0", "", "mx.far.example", "relayed")])
+    assert content is not None
+    assert (content.kind, content.subject) == ("notification", "Delivery successful")
+    assert "busy@far.example: relayed" in content.text

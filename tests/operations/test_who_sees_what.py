@@ -101,6 +101,7 @@ BY_ID: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
     ("inbox", "create_draft", lambda id: {"inbox": id, **WORDS}),
     ("inbox", "send_email", lambda id: {"inbox": id, "to": OTHER, **WORDS}),
     ("message", "get_message", lambda id: {"message_id": id}),
+    ("message", "explain_delivery", lambda id: {"message_id": id}),
     ("message", "reply_to_message", lambda id: {"message_id": id, "body": "b"}),
     ("message", "forward_message", lambda id: {"message_id": id, "to": OTHER}),
     ("message", "create_draft", lambda id: {"reply_to_message": id}),

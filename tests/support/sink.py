@@ -207,9 +207,13 @@ class Sink:
                 if await self._reply(session, "MAIL", line, "250 2.1.0 Ok"):
                     session.mail_from, session.options = _path(argument)
                     session.recipients = []
+            case "RCPT" if session.mail_from is None:
+                await self._write(session, "503 5.5.1 MAIL first")
             case "RCPT":
                 if await self._reply(session, "RCPT", line, "250 2.1.5 Ok"):
                     session.recipients.append(_path(argument)[0])
+            case "DATA" if not session.recipients:
+                await self._write(session, "554 5.5.1 No valid recipients")
             case "DATA":
                 if await self._reply(session, "DATA", line, "354 Go ahead"):
                     await self._content(session)
@@ -244,6 +248,9 @@ class Sink:
         if mechanism.upper() == "PLAIN":
             _, name, password = base64.b64decode(first).decode().split("\0")
         else:
+            if not first:
+                await self._write(session, "334 VXNlcm5hbWU6")
+                first = (await session.reader.readuntil(b"\r\n")).decode()
             name = base64.b64decode(first).decode()
             await self._write(session, "334 UGFzc3dvcmQ6")
             password = base64.b64decode(await session.reader.readuntil(b"\r\n")).decode()

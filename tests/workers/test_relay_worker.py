@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from tests.support.sink import Sink
 from daimon_mcp.changes.bus import LocalBus, Subscriber
 from daimon_mcp.domain.changes import AccountChanged, QueueChanged
 from daimon_mcp.domain.clock import HOUR, MINUTE, SECOND
-from daimon_mcp.domain.queue import Attempt, ClaimedDelivery, ClaimedMessage, Outcome
+from daimon_mcp.domain.queue import Attempt, ClaimedDelivery, ClaimedMessage, Handover, Outcome
 from daimon_mcp.workers import relay
 from daimon_mcp.workers.relay import RelayWorker
 from daimon_mcp.workers.transports import SmartHost, Transport
@@ -170,14 +170,12 @@ class Crashing:
         self._after_content = after_content
         self.closed = False
 
+    def destination(self, recipient: str) -> str:
+        """One for all."""
+        return "everywhere"
+
     async def relay(
-        self,
-        *,
-        mail_from: str,
-        recipients: Sequence[str],
-        content: bytes,
-        smtputf8: bool,
-        on_content: Callable[[], None] | None = None,
+        self, destination: str, handover: Handover, *, on_content: Callable[[], None] | None = None
     ) -> dict[str, Attempt]:
         """Fail."""
         await anyio.lowlevel.checkpoint()

@@ -16,7 +16,10 @@ class AccountStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Owns inboxes, has a tier and limits."""
+    """Owns inboxes, has a tier and limits.
+
+    `sending_stopped_at` is set while nothing leaves because of what its mail programs did.
+    """
 
     no: int
     id: str
@@ -24,6 +27,9 @@ class Account:
     status: AccountStatus
     created_at: int
     smtp_version: int
+    smtp_rotated_at: int | None = None
+    sending_stopped_at: int | None = None
+    sending_stopped_why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

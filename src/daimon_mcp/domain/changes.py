@@ -76,4 +76,38 @@ class KeyChanged:
     key_id: str
 
 
-Change = MessageAdded | MessageChanged | ThreadMerged | QueueChanged | AccountChanged | InboxChanged | KeyChanged
+@dataclass(frozen=True, slots=True)
+class SpoolChanged:
+    """Mail of `size` octets was acknowledged and waits to be filed; `no` is its number in the spool."""
+
+    no: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsChanged:
+    """The account's passwords for mail programs were rotated, or its sending stopped: open sessions end."""
+
+    account_no: int
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainsChanged:
+    """A domain was verified or removed, or got new keys."""
+
+    name: str
+
+
+Change = (
+    MessageAdded
+    | MessageChanged
+    | ThreadMerged
+    | QueueChanged
+    | AccountChanged
+    | InboxChanged
+    | KeyChanged
+    | SpoolChanged
+    | CredentialsChanged
+    | DomainsChanged
+)

@@ -39,6 +39,7 @@ class Hold(StrEnum):
 
     BLOCKED = "on_block_list"
     NOT_ALLOWED = "not_on_allow_list"
+    FAILED_DMARC = "failed_dmarc"
 
 
 @dataclass(frozen=True, slots=True)

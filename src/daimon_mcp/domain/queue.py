@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE
+from daimon_mcp.domain.envelopes import Recipient
 
 
 class DeliveryState(StrEnum):
     """One recipient of one message."""
 
-    WAITING = "waiting"  # not to be claimed: parked for an upgrade, or held
+    WAITING = "waiting"  # not to be claimed: parked for an upgrade, or scheduled
     QUEUED = "queued"
+    HELD = "held"  # by the operator
     SENT = "sent"  # accepted by the next hop
     DELIVERED = "delivered"
     BOUNCED = "bounced"  # refused for good by the next hop
@@ -58,6 +60,23 @@ class Attempt:
     enhanced: str | None
     text: str
     remote: str
+    tls: str = ""  # how the connection was protected, in our words: `TLSv1.3 dane`, `TLSv1.3 unverified`, "" for none
+    dsn: bool = False  # the peer offers DSN (RFC 3461) and was told what reports the sender wants: it will make them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """One SMTP transaction for a transport to carry out: content with CRLF lines, and its envelope.
+
+    `mail_from` "" is the null sender. `ret` and `envid` as in `Envelope`.
+    """
+
+    mail_from: str
+    recipients: tuple[Recipient, ...]
+    content: bytes
+    smtputf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +85,25 @@ class ClaimedDelivery:
 
     no: int
     id: str
-    recipient: str
+    recipient: Recipient
     attempt: int
     expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedMessage:
-    """One message with those of its recipients that are due."""
+    """One message with those of its recipients that are due. `created_at` is when it was queued."""
 
     message_id: str  # ours, msg_…
     queue_no: int
     mail_from: str
-    content: bytes
+    blob_hash: str
     deliveries: tuple[ClaimedDelivery, ...]
-    smtputf8: bool = False
+    smtputf8: bool
+    ret: str | None
+    envid: str | None
+    created_at: int
+    warned_at: int | None
 
 
 # Delay before attempt n+1, after attempt n failed for now. The first is short for greylisting (RFC 6647).
@@ -96,6 +119,7 @@ RETRY_DELAYS: Sequence[int] = (
 )
 LIFETIME = 5 * DAY  # RFC 5321 §4.5.4.1 advises 4 to 5 days
 LEASE = 10 * MINUTE
+WARN_AFTER = 4 * HOUR  # the sender is told once that it takes long
 JITTER = 0.2
 
 
@@ -109,6 +133,7 @@ def message_status(states: Sequence[str]) -> MessageStatus:
     """The status of a message from those of its recipients: the one that most needs attention."""
     for state, status in (
         (DeliveryState.QUEUED, MessageStatus.QUEUED),
+        (DeliveryState.HELD, MessageStatus.HELD),
         (DeliveryState.BOUNCED, MessageStatus.BOUNCED),
         (DeliveryState.FAILED, MessageStatus.FAILED),
         (DeliveryState.UNKNOWN, MessageStatus.OUTCOME_UNKNOWN),

@@ -11,18 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daimon_mcp.mail.address_headers import read_addresses
-from daimon_mcp.mail.dsn import Failure, original_id, own_parts, read_dsn, status_groups, typed_value
+from daimon_mcp.mail.arf import read_feedback
+from daimon_mcp.mail.dsn import Failure, original_id, read_dsn
 from daimon_mcp.mail.headers import Header, decode_header, first, message_ids, parse_parameters, raw_text, scan_headers
 from daimon_mcp.mail.sanitize import clean_line, clean_text
 from daimon_mcp.mail.structure import analyse
-from daimon_mcp.mail.transfer import decode_transfer
 
 MAX_TEXT = 20_000
 MAX_TEXT_RECIPIENTS = 100
 
 _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 _ACTION_OF_CLASS = {"2": "delivered", "4": "delayed", "5": "failed"}
-_COMPLAINTS = frozenset({"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "miscategorized"})
 
 # RFC 3463 §3 and the registry it began, by subject and detail; a subject alone speaks for details unknown to us.
 _REASONS = {
@@ -186,11 +185,13 @@ class BouncedRecipient:
 class Bounce:
     """A bounce or complaint: the Message-ID of the mail it is about if it says so, and its recipients if it names any.
 
-    At most dsn.MAX_RECIPIENTS recipients from a report, MAX_TEXT_RECIPIENTS from a text.
+    At most dsn.MAX_RECIPIENTS recipients from a report, MAX_TEXT_RECIPIENTS from a text. `complaint` is the type of
+    a feedback report, such as `abuse`; "" for a bounce.
     """
 
     original_message_id: str | None
     failures: tuple[BouncedRecipient, ...]
+    complaint: str = ""
 
 
 def is_mailer(headers: Mapping[str, str], sender: str) -> bool:
@@ -298,32 +299,16 @@ def _reason(status: str, action: str, diagnostic: str) -> str:
 
 def _read_complaint(content: bytes) -> Bounce | None:
     """A feedback report (RFC 5965) that is a complaint; others (not-spam, auth-failure) are none."""
-    root = analyse(content)
-    part = next((part for part in own_parts(root) if part.content_type == "message/feedback-report"), None)
-    if part is None:
+    feedback = read_feedback(content)
+    if feedback is None or not feedback.is_complaint:
         return None
-    octets = decode_transfer(content[part.body_start : part.body_end], part.encoding)[0]
-    fields = next(status_groups(octets), None) or ()
-    if decode_header(first(fields, "feedback-type") or b"").lower() not in _COMPLAINTS:
-        return None
-    named = [
-        typed_value([field], field.name.lower()).strip("<>")
-        for field in fields
-        if field.name.lower() in {"original-rcpt-to", "removal-recipient"}
-    ]
-    if not named:  # many leave it out; the mail that came back had one
-        for returned in own_parts(root):
-            if returned.holds_message:
-                to = read_addresses(first(returned.children[0].headers, "to"))
-                named = [to[0].email] if len(to) == 1 else []
-                break
-    recipients = list(dict.fromkeys(name[:320] for name in named if name))[:MAX_TEXT_RECIPIENTS]
     return Bounce(
-        original_id(content, root),
+        feedback.original_message_id,
         tuple(
             BouncedRecipient(recipient, "", "complained", "", _OF_ACTION["complained"], permanent=True)
-            for recipient in recipients
+            for recipient in feedback.recipients
         ),
+        feedback.feedback_type,
     )
 
 

@@ -1,4 +1,4 @@
-"""Delivery status notifications, written and read (RFC 3464, RFC 6522)."""
+"""Delivery status notifications, written and read (RFC 3464, RFC 6522), with the parameters of RFC 3461."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from daimon_mcp.mail.sanitize import clean_line
 from daimon_mcp.mail.structure import Part, analyse
 from daimon_mcp.mail.trace import canonical_crlf
 from daimon_mcp.mail.transfer import decode_transfer
+from daimon_mcp.mail.xtext import decode, encode
 
 MAX_ORIGINAL_HEADERS = 64 * 1024
+MAX_ORIGINAL = 256 * 1024  # returned whole with RET=FULL; of larger mail the header goes back alone
 MAX_RECIPIENTS = 1000
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
@@ -27,25 +29,37 @@ _LINE_ENDS = re.compile(rb"[\r\n]*+")
 _MAX_STOPS = 5 * MAX_RECIPIENTS  # groups and lines of words in a status body
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 _NOT_ASCII = re.compile(r"[^ -~]")
+_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One recipient that was not reached. `diagnostic` is what the peer said, `remote` its name ("" for none)."""
+    """What became of the mail for one recipient.
+
+    `diagnostic` is what the peer said, `remote` its name ("" for none). `action` is failed, delayed, delivered,
+    relayed or expanded (RFC 3464 §2.3.3). `orcpt` is the recipient as the sender gave it, `type;xtext` (RFC 3461 §4.2),
+    "" for none. `retry_until` (epoch µs) is for what is delayed.
+    """
 
     recipient: str
     status: str
     diagnostic: str
     remote: str
     action: str
+    orcpt: str = ""
+    retry_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A DSN as read: the Message-ID of the original when it is in there, and each recipient."""
+    """A DSN as read: the Message-ID of the original when it is in there, and each recipient.
+
+    `envelope_id` is the ENVID that the original was sent with, as text and not as xtext; None without one.
+    """
 
     original_message_id: str | None
     failures: tuple[Failure, ...]
+    envelope_id: str | None = None
 
 
 def _value(text: str, limit: int) -> str:
@@ -61,8 +75,12 @@ def _recipient(email: str) -> str:
         safe = _value(email, 320)
     if safe.isascii():
         return f"rfc822; {safe}"
-    escaped = "".join(c if " " < c < "\x7f" and c not in "+=\\" else f"\\x{{{ord(c):X}}}" for c in safe)
-    return f"utf-8; {escaped}"
+    return f"utf-8; {_escaped(safe)}"
+
+
+def _escaped(address: str) -> str:
+    """An address beyond ASCII in ASCII (RFC 6533 §3)."""
+    return "".join(c if " " < c < "\x7f" and c not in "+=\\" else f"\\x{{{ord(c):X}}}" for c in address)
 
 
 def build_dsn(
@@ -78,19 +96,22 @@ def build_dsn(
     message_id: str,
     explanation: str,
     subject: str = "",
+    envid: str | None = None,
+    ret: str | None = None,
 ) -> bytes:
-    """A multipart/report: `explanation` for people, the status of every recipient, the original's headers.
+    """A multipart/report: `explanation` for people, the status of every recipient, the original or its header.
 
-    `action` of a failure is `failed` or `delayed`. `arrival` (of the original) and `date` in epoch µs. Send it from the
-    null sender. The peer's words are cut at 1,000 characters, the original's headers at 64 KiB. Without a `subject` the
-    report is called failed, or delayed when all recipients are.
+    `arrival` (of the original) and `date` in epoch µs. `envid` (xtext) and `ret` are the original's (RFC 3461 §4.3,
+    §4.4): with `FULL` a report of a failure returns all of a message of up to 256 KiB. Send it from the null sender.
+    The peer's words are cut at 1,000 characters, the original's header at 64 KiB. Without a `subject` the report is
+    called by what became of the recipients, a failure before all else.
     Raises BadAddress when `from_` or `to` is no address.
     """
-    delayed = all(failure.action == "delayed" for failure in failures)
+    actions = {_action(failure) for failure in failures}
     fields = [
         fold("From", from_.header()),
         fold("To", to.header()),
-        unstructured("Subject", subject or ("Delivery delayed" if delayed else "Delivery failed")),
+        unstructured("Subject", subject or _subject(actions)),
         fold("Date", _date(date)),
         fold("Message-ID", message_id),
         fold("Auto-Submitted", "auto-replied"),
@@ -99,12 +120,20 @@ def build_dsn(
     references = message_ids((original_message_id or "").encode("ascii", "ignore"))
     if references:
         fields += [fold("In-Reply-To", references[0]), fold("References", references[0])]
+    # RFC 3461 §4.3: FULL is about failures; all other reports return the header.
+    whole = ret == "FULL" and "failed" in actions and len(original) <= MAX_ORIGINAL
     body = multipart_entity(
         "report",
-        [text_entity(explanation, "plain"), _status(reporting_mta, failures, arrival), _original_headers(original)],
+        [
+            text_entity(explanation, "plain"),
+            _status(reporting_mta, failures, arrival, envid),
+            _original(original) if whole else _original_headers(original),
+        ],
         seed=message_id,
     )
     kind = body.fields.replace("multipart/report;", "multipart/report; report-type=delivery-status;\r\n", 1)
+    if not body.body.isascii():  # a multipart may not be less than what is in it (RFC 2045 §6.4)
+        kind += fold("Content-Transfer-Encoding", "8bit")
     return Entity("".join(fields) + kind, body.body).octets()
 
 
@@ -112,20 +141,53 @@ def _date(microseconds: int) -> str:
     return format_datetime(to_datetime(microseconds).replace(microsecond=0))
 
 
-def _status(reporting_mta: str, failures: Sequence[Failure], arrival: int) -> Entity:
-    blocks = [
-        fold("Reporting-MTA", f"dns; {_value(reporting_mta, 255)}") + fold("Arrival-Date", _date(arrival)),
-    ]
-    for failure in failures:
-        status = failure.status if _STATUS.match(failure.status) else "5.0.0"
-        block = fold("Final-Recipient", _recipient(failure.recipient))
-        block += fold("Action", "delayed" if failure.action == "delayed" else "failed") + fold("Status", status)
-        if remote := _value(failure.remote, 255):
-            block += fold("Remote-MTA", f"dns; {remote}")
-        if diagnostic := _value(failure.diagnostic, 1000):
-            block += fold("Diagnostic-Code", f"smtp; {_breakable(diagnostic)}")
-        blocks.append(block)
-    return Entity(fold("Content-Type", "message/delivery-status"), "\r\n".join(blocks).encode("ascii"))
+_ACTIONS = {"failed": "5.0.0", "delayed": "4.0.0", "delivered": "2.0.0", "relayed": "2.0.0", "expanded": "2.0.0"}
+
+
+def _action(failure: Failure) -> str:
+    return failure.action if failure.action in _ACTIONS else "failed"
+
+
+def _subject(actions: set[str]) -> str:
+    if "failed" in actions:
+        return "Delivery failed"
+    return "Delivery delayed" if "delayed" in actions else "Delivery successful"
+
+
+def _status(reporting_mta: str, failures: Sequence[Failure], arrival: int, envid: str | None) -> Entity:
+    """The machine's part: a group about the message and one about each recipient (RFC 3464 §2.2, §2.3)."""
+    head = fold("Reporting-MTA", f"dns; {_value(reporting_mta, 255)}") + fold("Arrival-Date", _date(arrival))
+    if given := _value(decode(envid or "") or "", 400):
+        head = fold("Original-Envelope-Id", _breakable(given)) + head
+    return Entity(
+        fold("Content-Type", "message/delivery-status"),
+        "\r\n".join([head, *map(_group, failures)]).encode("ascii"),
+    )
+
+
+def _group(failure: Failure) -> str:
+    action = _action(failure)
+    group = fold("Original-Recipient", original) if (original := _original_recipient(failure.orcpt)) else ""
+    group += fold("Final-Recipient", _recipient(failure.recipient)) + fold("Action", action)
+    group += fold("Status", failure.status if _STATUS.match(failure.status) else _ACTIONS[action])
+    if remote := _value(failure.remote, 255):
+        group += fold("Remote-MTA", f"dns; {remote}")
+    if diagnostic := _value(failure.diagnostic, 1000):
+        group += fold("Diagnostic-Code", f"smtp; {_breakable(diagnostic)}")
+    if action == "delayed" and failure.retry_until is not None:
+        group += fold("Will-Retry-Until", _date(failure.retry_until))
+    return group
+
+
+def _original_recipient(orcpt: str) -> str:
+    """`type; address` of an ORCPT, which RFC 3461 §5.2.1 wants as it was given; "" for one that is none."""
+    kind, separator, encoded = orcpt.partition(";")
+    address = decode(encoded)
+    if not separator or not address or not _TYPE.match(kind):
+        return ""
+    if not address.isascii() and kind.lower() == "utf-8":
+        address = _escaped(clean_line(address))
+    return f"{kind}; {_value(address, 500)}"
 
 
 def _breakable(text: str) -> str:
@@ -138,6 +200,15 @@ def _original_headers(original: bytes) -> Entity:
     octets = canonical_crlf(original[: min(end, MAX_ORIGINAL_HEADERS)])
     text = octets.decode("utf-8", "replace").replace("\r\n", "\n")
     return text_entity(text.rstrip("\n"), "rfc822-headers")
+
+
+def _original(original: bytes) -> Entity:
+    """The whole message that is reported on; one with a header beyond ASCII is message/global (RFC 6532 §3.7)."""
+    octets = canonical_crlf(original)
+    header = octets[: scan_headers(octets, 0)[1]]
+    kind = "message/rfc822" if header.isascii() else "message/global"
+    encoding = "7bit" if octets.isascii() else "8bit"
+    return Entity(fold("Content-Type", kind) + fold("Content-Transfer-Encoding", encoding), octets)
 
 
 def own_parts(root: Part) -> Iterator[Part]:
@@ -188,15 +259,17 @@ def read_dsn(content: bytes) -> Report | None:
     if not parts:
         return None
     failures: list[Failure] = []
+    envelope_id: str | None = None
     for part in parts:
         octets = decode_transfer(content[part.body_start : part.body_end], part.encoding)[0]
         for fields in status_groups(octets):
+            envelope_id = envelope_id or clean_line(decode_header(first(fields, "original-envelope-id") or b"")) or None
             failure = _failure(fields)
             if failure is not None and len(failures) < MAX_RECIPIENTS:
                 failures.append(failure)
         if len(failures) >= MAX_RECIPIENTS:
             break
-    return Report(original_id(content, root), tuple(failures))
+    return Report(original_id(content, root), tuple(failures), envelope_id[:400] if envelope_id else None)
 
 
 def typed_value(fields: Sequence[Header], name: str) -> str:
@@ -234,7 +307,15 @@ def _failure(fields: Sequence[Header]) -> Failure | None:
         diagnostic=diagnostic[:1000],
         remote=typed_value(fields, "remote-mta")[:255],
         action=action,
+        orcpt=_orcpt(fields),
     )
+
+
+def _orcpt(fields: Sequence[Header]) -> str:
+    """Original-Recipient as an ORCPT parameter has it; "" without one."""
+    address = typed_value(fields, "original-recipient")[:500]
+    kind = raw_text(first(fields, "original-recipient") or b"").partition(";")[0].strip()
+    return f"{kind};{encode(address)}" if address and _TYPE.match(kind) else ""
 
 
 def original_id(content: bytes, root: Part) -> str | None:

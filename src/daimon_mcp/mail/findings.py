@@ -78,6 +78,7 @@ def find(
     if bounce is not None:
         facts["bounce"] = {
             "original_message_id": bounce.original_message_id,
+            **({"complaint": bounce.complaint} if bounce.complaint else {}),
             "failures": [asdict(each) for each in bounce.failures[:_MOST_FAILURES]],
         }
     return Findings(

@@ -34,12 +34,11 @@ def _literal(address: str) -> str:
 
 
 def _protocol(peer: Peer) -> str:
-    """The `with` keyword (RFC 3848, RFC 6531 §4.3)."""
-    if peer.smtputf8:
-        return "UTF8SMTPS" if peer.tls else "UTF8SMTP"
-    if peer.tls:
-        return "ESMTPS"
-    return "ESMTP" if peer.esmtp else "SMTP"
+    """The `with` keyword: with an S under TLS and an A after AUTH (RFC 3848; RFC 6531 §4.3 for the UTF8 ones)."""
+    if not (peer.lmtp or peer.smtputf8 or peer.esmtp or peer.tls or peer.authenticated):
+        return "SMTP"
+    name = "LMTP" if peer.lmtp else "SMTP" if peer.smtputf8 else "ESMTP"
+    return f"{'UTF8' if peer.smtputf8 else ''}{name}{'S' if peer.tls else ''}{'A' if peer.authenticated else ''}"
 
 
 def received_header(*, by: str, peer: Peer, rcpt: str | None, now: int, id: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from daimon_mcp.operations.abuse import Abuse
 from daimon_mcp.operations.accounts import Accounts
 from daimon_mcp.operations.attachments import Attachments
 from daimon_mcp.operations.changelog import Changelog
@@ -11,19 +12,26 @@ from daimon_mcp.operations.completing import Completing
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.operations.delivering import Delivering
+from daimon_mcp.operations.directory import Directory
 from daimon_mcp.operations.drafts import Drafts
+from daimon_mcp.operations.explaining import Explaining
 from daimon_mcp.operations.filing import Filing
 from daimon_mcp.operations.guidance import Guide
 from daimon_mcp.operations.inboxes import Inboxes
+from daimon_mcp.operations.intake import Intake
 from daimon_mcp.operations.lists import Lists
 from daimon_mcp.operations.messages import Messages
-from daimon_mcp.operations.receiving import Receiving
+from daimon_mcp.operations.receiving import Authenticating, Receiving
 from daimon_mcp.operations.releasing import Releasing
 from daimon_mcp.operations.replying import Replying
 from daimon_mcp.operations.reports import Reports
 from daimon_mcp.operations.rereading import Rereading
 from daimon_mcp.operations.searching import Searching
 from daimon_mcp.operations.sending import Sending
+from daimon_mcp.operations.signing import Signing
+from daimon_mcp.operations.spool import Spool
+from daimon_mcp.operations.submitting import Submitting
+from daimon_mcp.operations.suppressing import Suppressing
 from daimon_mcp.operations.threads import Threads
 from daimon_mcp.operations.upgrades import Upgrades
 from daimon_mcp.operations.waiting import Waiting
@@ -34,16 +42,26 @@ from daimon_mcp.texts import Texts
 class Operations:
     """One attribute for each area, built in order of need."""
 
-    def __init__(self, core: Core, master_key: bytes, *, prompts_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        master_key: bytes,
+        *,
+        spool_folder: Path,
+        authenticating: Authenticating,
+        prompts_dir: Path | None = None,
+    ) -> None:
         self.core = core
         self.texts = Texts(prompts_dir)
         self.credentials = Credentials(core, master_key)
+        core.verp_key = self.credentials.derive("verp")
         self.upgrades = Upgrades(core, self.credentials)
         self.accounts = Accounts(core, self.credentials)
         self.inboxes = Inboxes(core, self.credentials)
         self.messages = Messages(core)
         self.waiting = Waiting(core, self.messages)
         self.changelog = Changelog(core)
+        self.explaining = Explaining(core, self.texts)
         self.searching = Searching(core)
         self.watching = Watching(core)
         self.threads = Threads(core)
@@ -57,6 +75,13 @@ class Operations:
         self.releasing = Releasing(core, reports)
         self.replying = Replying(core, self.sending)
         self.drafts = Drafts(core, self.sending, self.releasing, self.replying)
-        self.receiving = Receiving(core)
-        self.delivering = Delivering(core, reports)
+        self.directory = Directory(core)
+        self.spool = Spool(core, spool_folder)
+        self.abuse = Abuse(core)
+        self.receiving = Receiving(core, self.spool, self.directory, authenticating)
+        self.submitting = Submitting(core, self.spool, self.directory, self.credentials, self.abuse, reports)
+        self.intake = Intake(core, self.spool, self.receiving, self.submitting)
+        self.signing = Signing(core, self.credentials)
+        self.delivering = Delivering(core, reports, self.signing)
+        self.suppressing = Suppressing(core)
         self.guide = Guide(self.texts, self.upgrades)

@@ -1,15 +1,18 @@
-"""Bounces and delivery reports that come back: the message they are about learns what became of it (RFC 3464)."""
+"""Bounces, delivery reports (RFC 3464) and complaints (RFC 5965) that come back to the message they are about."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from daimon_mcp.domain.changes import MessageChanged
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.lists import Direction, Hold, verdict
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus
 from daimon_mcp.operations.settling import settle_status
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store import events, messages, queue
+from daimon_mcp.store import events, lists, messages, queue
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import Content, StoredMessage
 
@@ -17,16 +20,22 @@ from daimon_mcp.store.messages import Content, StoredMessage
 _OPEN = (DeliveryState.SENT, DeliveryState.UNKNOWN)
 _STATES = {"failed": DeliveryState.BOUNCED, "delivered": DeliveryState.DELIVERED}
 _MOST_DIAGNOSTIC = 1000
+_MOST_REPORTS = 100  # of one thread that are looked at for an earlier one that says the same
 
 
-def reported_message(tx: Transaction, inbox: Inbox, content: Content, mail_from: str) -> StoredMessage | None:
+def reported_message(
+    tx: Transaction, inbox: Inbox, content: Content, mail_from: str, *, hold: Hold | None = None
+) -> StoredMessage | None:
     """The message of this inbox that an incoming report is about, if it is one of ours.
 
     A report has the null sender (RFC 3464 §2) and speaks of somebody the message went to; anything else is mail like
-    all other, whatever it says.
+    all other, whatever it says. A complaint has a sender like other mail (RFC 6650 §5.5), so it is none when the
+    inbox's lists or `hold` keep it out, and it may leave the recipient unsaid.
     """
     bounce: dict[str, Any] | None = content.reading.get("bounce")
-    if mail_from or bounce is None or not bounce.get("original_message_id"):
+    if bounce is None or not bounce.get("original_message_id"):
+        return None
+    if mail_from and not (bounce.get("complaint") and hold is None and _may_write(tx, inbox, content, mail_from)):
         return None
     row = tx.one(sql.message_by_message_id, inbox_no=inbox.no, message_id=bounce["original_message_id"])
     found = None if row is None else messages.message_of(row)
@@ -35,15 +44,27 @@ def reported_message(tx: Transaction, inbox: Inbox, content: Content, mail_from:
     queued = queue.by_message_in(tx, found.seq)
     sent_to = [each.recipient.lower() for each in queue.deliveries_in(tx, queued.no)] if queued else []
     named = {each["recipient"].lower() for each in bounce["failures"]}
-    return found if len(sent_to) == 1 or named.intersection(sent_to) else None
+    unsaid = bool(bounce.get("complaint")) and not named
+    return found if len(sent_to) == 1 or unsaid or named.intersection(sent_to) else None
+
+
+def _may_write(tx: Transaction, inbox: Inbox, content: Content, mail_from: str) -> bool:
+    entries = lists.for_inbox(tx, inbox.account_no, inbox.no, Direction.RECEIVE)
+    return verdict(entries, [each for each in (content.from_["email"], mail_from) if each]) is None
 
 
 def apply_report(tx: Transaction, inbox: Inbox, original: StoredMessage, content: Content, now: int) -> None:
-    """Settle the recipients a report names. Only those of this message, and only from `sent` or `outcome_unknown`."""
+    """Settle the recipients a report names. Only those of this message, and only from `sent` or `outcome_unknown`.
+
+    A complaint settles nothing: it is told, once for each recipient.
+    """
     queued = queue.by_message_in(tx, original.seq)
     if queued is None:
         return
     deliveries = queue.deliveries_in(tx, queued.no)
+    if content.reading["bounce"].get("complaint"):
+        _tell_complaint(tx, inbox, original, content.reading["bounce"], [each.recipient for each in deliveries], now)
+        return
     settled = False
     for failure in content.reading["bounce"]["failures"]:
         state = _STATES.get(failure["action"])
@@ -75,3 +96,31 @@ def apply_report(tx: Transaction, inbox: Inbox, original: StoredMessage, content
         }
         events.record(tx, f"message.{status}", account_no=inbox.account_no, inbox_no=inbox.no, now=now, payload=payload)
     tx.announce(MessageChanged(inbox.account_no, inbox.no, inbox.id, original.id, original.thread_id))
+
+
+def complained(bounce: dict[str, Any], recipients: Sequence[str]) -> list[str]:
+    """Which of a message's recipients a complaint speaks of, as the message has them; [] when it does not say."""
+    named = {each["recipient"].lower() for each in bounce["failures"]}
+    found = [each for each in recipients if each.lower() in named]
+    return found or (list(recipients) if len(recipients) == 1 else [])
+
+
+def _tell_complaint(
+    tx: Transaction, inbox: Inbox, original: StoredMessage, bounce: dict[str, Any], recipients: Sequence[str], now: int
+) -> None:
+    """Record `message.complained`, unless an earlier complaint has said the same."""
+    told = complained(bounce, recipients)
+    rows = tx.all(sql.reports_of_thread, thread_seq=original.thread_seq, after=original.seq, limit=_MOST_REPORTS)
+    for _, _, _, reading in rows:
+        earlier: dict[str, Any] = json.loads(reading).get("bounce") or {}
+        same = earlier.get("complaint") and earlier["original_message_id"] == bounce["original_message_id"]
+        if same and set(told) <= set(complained(earlier, recipients)):
+            return
+    payload: dict[str, Any] = {
+        "inbox_id": inbox.id,
+        "message_id": original.id,
+        "thread_id": original.thread_id,
+        "recipients": told,
+        "feedback_type": bounce["complaint"],
+    }
+    events.record(tx, "message.complained", account_no=inbox.account_no, inbox_no=inbox.no, now=now, payload=payload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daimon_mcp.changes.bus import LocalBus
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, Clock
@@ -13,6 +13,9 @@ from daimon_mcp.domain.refusals import Fact
 from daimon_mcp.domain.tiers import DEFAULT_LIMITS, Limits, Tier
 from daimon_mcp.store.blobs import Blobs
 from daimon_mcp.store.database import Database
+
+if TYPE_CHECKING:
+    from daimon_mcp.resolver import Resolver
 
 # Told now and then by operations that wait: seconds so far, seconds in all.
 Progress = Callable[[float, float], Awaitable[None]]
@@ -39,10 +42,18 @@ class Policy:
     max_result_tokens: int = 20_000
     files_folder: Path = Path("files")
     files_bytes: int = 1 << 30
+    verp: bool = False
+    login_delay: float = 0.25  # seconds, of the first failed login that is answered slowly
+    most_failed_logins: int = 50  # from one address in ten minutes
+    abuse_failed_logins: int = 20  # each of one account in ten minutes
+    abuse_refused_senders: int = 10
+    abuse_volume: int = 200
+    abuse_stops_sending: bool = False
+    most_spooled: int = 1 << 30  # octets acknowledged and not filed, beyond which mail is put off
 
-    def is_local(self, address: str) -> bool:
-        """Whether mail to this address is delivered inside this server."""
-        return address.rpartition("@")[2].lower() in self.domains
+
+def _no_resolver() -> Resolver:
+    raise LookupError("there is no resolver here")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +75,17 @@ class Core:
     # What the operator should know of this run: a port that was taken, for example.
     notes: list[str] = field(default_factory=list[str])
     started_at: int = 0
+    # Verified domains of accounts, beside those of the configuration.
+    account_domains: set[str] = field(default_factory=set[str])
+    # The process's resolver, made when first asked for.
+    resolving: Callable[[], Resolver] = _no_resolver
+    # Under which return paths are signed (domain/verp.py).
+    verp_key: bytes = b""
+
+    def is_local(self, address: str) -> bool:
+        """Whether mail to this address is delivered inside this server."""
+        domain = address.rpartition("@")[2].lower()
+        return domain in self.policy.domains or domain in self.account_domains
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

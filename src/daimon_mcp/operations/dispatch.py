@@ -6,10 +6,12 @@ scheduler, and by the release of parked mail.
 
 from __future__ import annotations
 
+from typing import Any
+
 from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.inboxes import ROLE_LOCAL_PARTS, Inbox, split_subaddress
-from daimon_mcp.domain.lists import Direction, verdict
+from daimon_mcp.domain.lists import Direction, Hold, verdict
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus
 from daimon_mcp.operations.bouncing import apply_report, reported_message
 from daimon_mcp.operations.settling import settle_status
@@ -90,11 +92,14 @@ def receive_copy(
     tag: str | None,
     now: int,
     thread_seq: int | None = None,
+    authentication: dict[str, Any] | None = None,
+    hold: Hold | None = None,
 ) -> str:
     """Place an inbound copy in an inbox, with its event; the new message's id.
 
-    What the inbox's lists refuse goes to Spam, quietly: listed with the reason, and no event until somebody releases
-    it. A report on a message of this inbox settles it and joins its thread, whatever the lists say.
+    What the inbox's lists refuse, and what is to be held, goes to Spam, quietly: listed with the reason, and no event
+    until somebody releases it. A report on a message of this inbox settles it and joins its thread, whatever the lists
+    say. `authentication` is what is known of the sender.
     """
     message_id = new_id("msg", now)
     # With a thread given, it is a report of our own, and what it says is settled already.
@@ -105,7 +110,7 @@ def receive_copy(
         apply_report(tx, inbox, original, content, now)
     elif thread_seq is None:
         senders = [each for each in (content.from_["email"], mail_from) if each]
-        hold_reason = verdict(lists.for_inbox(tx, inbox.account_no, inbox.no, Direction.RECEIVE), senders)
+        hold_reason = verdict(lists.for_inbox(tx, inbox.account_no, inbox.no, Direction.RECEIVE), senders) or hold
     mailbox = inboxes.INBOX if hold_reason is None else inboxes.SPAM
     placed = messages.place(
         tx,
@@ -122,6 +127,7 @@ def receive_copy(
             tag=tag,
             thread_seq=thread_seq,
             hold_reason=hold_reason,
+            authentication=authentication or {},
         ),
     )
     stored = messages.in_tx(tx, placed.seq)

@@ -14,20 +14,18 @@ import orjson
 from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
-from daimon_mcp.domain.changes import QueueChanged
 from daimon_mcp.domain.clock import HOUR, MINUTE, day_period, iso, iso_or_none, month_period
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
-from daimon_mcp.domain.lists import Direction, Hold, deciding, verdict
 from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import check_send, usage_facts
 from daimon_mcp.mail.compose import reply_references
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Link, Outcome, Policy
-from daimon_mcp.operations.dispatch import added, is_role, let_go, local_inbox
 from daimon_mcp.operations.handles import File, hashed, named
 from daimon_mcp.operations.lint import lint
+from daimon_mcp.operations.outbound import Outbound, keep
 from daimon_mcp.operations.outgoing import (
     Composition,
     Ready,
@@ -39,13 +37,14 @@ from daimon_mcp.operations.outgoing import (
     prepare,
 )
 from daimon_mcp.operations.places import place_number
+from daimon_mcp.operations.recipients import check_recipients, reached
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, refuse
 from daimon_mcp.operations.upgrades import Upgrades
 from daimon_mcp.operations.views import Of, cursor
-from daimon_mcp.store import accounts, inboxes, lists, messages, queue, usage
+from daimon_mcp.store import accounts, inboxes, messages, queue, usage
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
-from daimon_mcp.store.messages import NewMessage, StoredMessage
+from daimon_mcp.store.messages import StoredMessage
 
 _LATEST_START = 10 * MINUTE
 
@@ -275,8 +274,7 @@ class Sending:
             if duplicate is not None:
                 return Stored(duplicate, "duplicate")
         account = accounts.account_in(tx, actor.account_no)
-        if account.status is AccountStatus.SUSPENDED:
-            raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
+        may_send_now(account)
         current = inboxes.one_in(tx, inbox.no)
         if current.deleted_at is not None:
             raise Refused(RefusalCode.INBOX_NOT_FOUND)
@@ -290,66 +288,39 @@ class Sending:
             if not (submission.park and refused.code in PARKABLE and refused.target_tier):
                 raise
             parked = refused
-        _check_lists(tx, account.no, inbox.no, ready.recipients, is_reply=ready.content.in_reply_to is not None)
-        transports = self._transports(tx, ready.recipients)
-        if parked is not None:
-            status, state = MessageStatus.PENDING_UPGRADE, queue.WAITING
-        elif send_at is not None:
-            status, state = MessageStatus.SCHEDULED, queue.SCHEDULED
-        else:
-            status, state = MessageStatus.QUEUED, queue.ACTIVE
-        public_id = new_id("msg", now)
-        mailbox = inboxes.SENT if state == queue.ACTIVE else inboxes.SCHEDULED
-        placed = messages.place(
+        is_reply = ready.content.in_reply_to is not None
+        check_recipients(tx, core, inbox, ready.recipients, is_reply=is_reply)
+        transports = [reached(core, each) for each in ready.recipients]
+        state = queue.WAITING if parked is not None else queue.SCHEDULED if send_at is not None else queue.ACTIVE
+        message = keep(
             tx,
-            NewMessage(
-                id=public_id,
-                inbox_no=inbox.no,
-                mailbox=mailbox,
-                direction="outbound",
-                status=status,
+            core,
+            Outbound(
+                id=new_id("msg", now),
+                inbox=inbox,
                 content=ready.content,
-                seen=True,
-                received_at=now,
-                bcc=ready.bcc,
+                recipients=transports,
                 mail_from=inbox.address,
+                smtputf8=ready.smtputf8,
+                fingerprint=submission.fingerprint,
+                state=state,
+                counted=None if parked else (leaves_at, day_period(leaves_at), month_period(leaves_at)),
+                expires_at=leaves_at + core.policy.give_up_after,
+                bcc=ready.bcc,
                 labels=submission.labels,
                 draft_id=submission.draft_id,
                 send_at=send_at,
                 thread_seq=submission.thread_seq,
             ),
+            now,
         )
-        queue.insert(
-            tx,
-            message_seq=placed.seq,
-            account_no=account.no,
-            inbox_no=inbox.no,
-            state=state,
-            mail_from=inbox.address,
-            smtputf8=ready.smtputf8,
-            fingerprint=submission.fingerprint,
-            recipients=transports,
-            counted=None if parked else (leaves_at, day_period(leaves_at), month_period(leaves_at)),
-            send_at=send_at,
-            now=now,
-            expires_at=leaves_at + core.policy.give_up_after,
-        )
-        message = messages.in_tx(tx, placed.seq)
-        if state == queue.ACTIVE:
-            queued = queue.by_message_in(tx, placed.seq)
-            assert queued is not None
-            status = let_go(tx, message, queued, ready.content, domain=core.policy.domain, now=now)
-            message = messages.in_tx(tx, placed.seq)
-        else:
-            tx.announce(QueueChanged())
-        tx.announce(added(inbox, message, placed.related_thread_id))
         if submission.draft_no is not None:
             tx.run(
                 sql.draft_link,
                 draft_no=submission.draft_no,
                 new_state={queue.ACTIVE: "sent", queue.SCHEDULED: "scheduled"}.get(state, "pending_upgrade"),
-                seq=placed.seq,
-                new_message_id=public_id,
+                seq=message.seq,
+                new_message_id=message.id,
                 new_send_at=send_at,
                 now=now,
             )
@@ -360,32 +331,8 @@ class Sending:
             "cursor": cursor(Of.PLACE, place_number(inbox.no, message.came_n)),
         }
         if submission.client_id is not None:
-            self._remember(tx, inbox, submission, public_id, result, now)
-        return Stored(result, str(status), parked)
-
-    def _transports(self, tx: Transaction, recipients: Sequence[str]) -> list[tuple[str, str]]:
-        """Each recipient with how it is reached. Raises RECIPIENT_REFUSED or RELAY_NOT_CONFIGURED."""
-        policy = self._core.policy
-        unknown = [
-            each
-            for each in recipients
-            if policy.is_local(each) and local_inbox(tx, each)[0] is None and not is_role(each)
-        ]
-        if unknown:
-            raise Refused(
-                RefusalCode.RECIPIENT_REFUSED,
-                reason="NO_SUCH_INBOX",
-                facts={"count": len(unknown)},
-                details={"refused_recipients": unknown},
-            )
-        outside = [each for each in recipients if not policy.is_local(each)]
-        if outside and not policy.relay_configured:
-            raise Refused(
-                RefusalCode.RELAY_NOT_CONFIGURED,
-                facts={"count": len(outside)},
-                details={"unreachable_recipients": outside},
-            )
-        return [(each, queue.LOCAL if policy.is_local(each) else queue.RELAY) for each in recipients]
+            self._remember(tx, inbox, submission, message.id, result, now)
+        return Stored(result, message.status, parked)
 
     # -- repeats -------------------------------------------------------------------------------------------------------
 
@@ -469,20 +416,15 @@ class Sending:
         )
 
 
-def _check_lists(tx: Transaction, account_no: int, inbox_no: int, recipients: Sequence[str], *, is_reply: bool) -> None:
-    """Raise RECIPIENT_REFUSED for recipients that the lists of the inbox or its account keep away."""
-    entries = deciding(lists.for_inbox(tx, account_no, inbox_no, Direction.SEND, Direction.REPLY), is_reply=is_reply)
-    held = {each: found for each in recipients if (found := verdict(entries, [each])) is not None}
-    if held:
-        raise Refused(
-            RefusalCode.RECIPIENT_REFUSED,
-            reason="ON_BLOCK_LIST" if Hold.BLOCKED in held.values() else "NOT_ON_ALLOW_LIST",
-            facts={"count": len(held)},
-            details={"refused_recipients": list(held)},
-        )
-
-
 PARKABLE = {RefusalCode.SEND_REQUIRES_PAID, RefusalCode.SEND_LIMIT_EXCEEDED}
+
+
+def may_send_now(account: Account) -> None:
+    """Raise ACCOUNT_SUSPENDED when the operator has suspended the account, or its sending was stopped for abuse."""
+    if account.status is AccountStatus.SUSPENDED:
+        raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
+    if account.sending_stopped_at is not None:
+        raise Refused(RefusalCode.ACCOUNT_SUSPENDED, reason="SENDING_STOPPED")
 
 
 def count_sends(policy: Policy, tx: Transaction, account: Account, sends: int, *, at: int, now: int) -> None:

@@ -30,8 +30,10 @@ class StoredKey:
 
 def account_of(row: Row) -> Account:
     """A row of the account statements as an Account."""
-    no, public_id, tier, status, created_at, smtp_version = row
-    return Account(no, public_id, Tier(tier), AccountStatus(status), created_at, smtp_version)
+    no, public_id, tier, status, created_at, smtp_version, rotated_at, stopped_at, why = row
+    return Account(
+        no, public_id, Tier(tier), AccountStatus(status), created_at, smtp_version, rotated_at, stopped_at, why
+    )
 
 
 def insert_account(tx: Transaction, *, id: str, kind: str, now: int) -> int:

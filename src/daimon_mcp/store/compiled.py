@@ -27,16 +27,16 @@ account_insert = Statement(
     'INSERT INTO accounts (id, kind, tier, status, created_at) VALUES (:id::VARCHAR, :kind::VARCHAR, :tier::VARCHAR, :status::VARCHAR, :created_at::BIGINT) RETURNING accounts.no',
 )
 account_by_no = Statement(
-    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.no = :account_no',
-    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.no = :account_no::BIGINT',
+    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version, accounts.smtp_rotated_at, accounts.sending_stopped_at, accounts.sending_stopped_why FROM accounts WHERE accounts.no = :account_no',
+    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version, accounts.smtp_rotated_at, accounts.sending_stopped_at, accounts.sending_stopped_why FROM accounts WHERE accounts.no = :account_no::BIGINT',
 )
 account_by_id = Statement(
-    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.id = :id',
-    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.id = :id::VARCHAR',
+    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version, accounts.smtp_rotated_at, accounts.sending_stopped_at, accounts.sending_stopped_why FROM accounts WHERE accounts.id = :id',
+    'SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version, accounts.smtp_rotated_at, accounts.sending_stopped_at, accounts.sending_stopped_why FROM accounts WHERE accounts.id = :id::VARCHAR',
 )
 account_list = Statement(
-    "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.kind = 'agent' ORDER BY accounts.no",
-    "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version FROM accounts WHERE accounts.kind = 'agent' ORDER BY accounts.no",
+    "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version, accounts.smtp_rotated_at, accounts.sending_stopped_at, accounts.sending_stopped_why FROM accounts WHERE accounts.kind = 'agent' ORDER BY accounts.no",
+    "SELECT accounts.no, accounts.id, accounts.tier, accounts.status, accounts.created_at, accounts.smtp_version, accounts.smtp_rotated_at, accounts.sending_stopped_at, accounts.sending_stopped_why FROM accounts WHERE accounts.kind = 'agent' ORDER BY accounts.no",
 )
 account_set_tier = Statement(
     'UPDATE accounts SET tier=:tier WHERE accounts.no = :account_no',
@@ -45,6 +45,18 @@ account_set_tier = Statement(
 account_set_status = Statement(
     'UPDATE accounts SET status=:status WHERE accounts.no = :account_no',
     'UPDATE accounts SET status=:status::VARCHAR WHERE accounts.no = :account_no::BIGINT',
+)
+account_rotate_smtp = Statement(
+    'UPDATE accounts SET smtp_version=(accounts.smtp_version + 1), smtp_rotated_at=:now WHERE accounts.no = :account_no',
+    'UPDATE accounts SET smtp_version=(accounts.smtp_version + 1), smtp_rotated_at=:now::BIGINT WHERE accounts.no = :account_no::BIGINT',
+)
+account_stop_sending = Statement(
+    'UPDATE accounts SET sending_stopped_at=:now, sending_stopped_why=:why WHERE accounts.no = :account_no AND accounts.sending_stopped_at IS NULL',
+    'UPDATE accounts SET sending_stopped_at=:now::BIGINT, sending_stopped_why=:why::VARCHAR WHERE accounts.no = :account_no::BIGINT AND accounts.sending_stopped_at IS NULL',
+)
+account_resume_sending = Statement(
+    'UPDATE accounts SET sending_stopped_at=NULL, sending_stopped_why=NULL WHERE accounts.no = :account_no AND accounts.sending_stopped_at IS NOT NULL',
+    'UPDATE accounts SET sending_stopped_at=NULL, sending_stopped_why=NULL WHERE accounts.no = :account_no::BIGINT AND accounts.sending_stopped_at IS NOT NULL',
 )
 key_insert = Statement(
     'INSERT INTO keys (id, account_no, inbox_no, sha256, hint, name, permissions_json, created_at, expires_at) VALUES (:id, :account_no, :inbox_no, :sha256, :hint, :name, :permissions_json, :created_at, :expires_at)',
@@ -550,17 +562,21 @@ draft_delete = Statement(
     'DELETE FROM drafts WHERE drafts.no = :draft_no',
     'DELETE FROM drafts WHERE drafts.no = :draft_no::BIGINT',
 )
+inbox_addresses = Statement(
+    'SELECT inboxes.address FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL',
+    'SELECT inboxes.address FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL',
+)
 queue_insert = Statement(
-    'INSERT INTO queue (message_seq, account_no, inbox_no, state, mail_from, smtputf8, fingerprint, recipients, counted_at, counted_day, counted_month, send_at, created_at, expires_at) VALUES (:message_seq, :account_no, :inbox_no, :state, :mail_from, :smtputf8, :fingerprint, :recipients, :counted_at, :counted_day, :counted_month, :send_at, :created_at, :expires_at) RETURNING no',
-    'INSERT INTO queue (message_seq, account_no, inbox_no, state, mail_from, smtputf8, fingerprint, recipients, counted_at, counted_day, counted_month, send_at, created_at, expires_at) VALUES (:message_seq::BIGINT, :account_no::BIGINT, :inbox_no::BIGINT, :state::VARCHAR, :mail_from::VARCHAR, :smtputf8::SMALLINT, :fingerprint::VARCHAR, :recipients::BIGINT, :counted_at::BIGINT, :counted_day::VARCHAR, :counted_month::VARCHAR, :send_at::BIGINT, :created_at::BIGINT, :expires_at::BIGINT) RETURNING queue.no',
+    'INSERT INTO queue (message_seq, account_no, inbox_no, state, mail_from, smtputf8, fingerprint, recipients, counted_at, counted_day, counted_month, send_at, created_at, expires_at, ret, envid, origin) VALUES (:message_seq, :account_no, :inbox_no, :state, :mail_from, :smtputf8, :fingerprint, :recipients, :counted_at, :counted_day, :counted_month, :send_at, :created_at, :expires_at, :ret, :envid, :origin) RETURNING no',
+    'INSERT INTO queue (message_seq, account_no, inbox_no, state, mail_from, smtputf8, fingerprint, recipients, counted_at, counted_day, counted_month, send_at, created_at, expires_at, ret, envid, origin) VALUES (:message_seq::BIGINT, :account_no::BIGINT, :inbox_no::BIGINT, :state::VARCHAR, :mail_from::VARCHAR, :smtputf8::SMALLINT, :fingerprint::VARCHAR, :recipients::BIGINT, :counted_at::BIGINT, :counted_day::VARCHAR, :counted_month::VARCHAR, :send_at::BIGINT, :created_at::BIGINT, :expires_at::BIGINT, :ret::VARCHAR, :envid::VARCHAR, :origin::VARCHAR) RETURNING queue.no',
 )
 queue_by_message = Statement(
-    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.message_seq = :seq',
-    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.message_seq = :seq::BIGINT',
+    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at, queue.ret, queue.envid, queue.origin, queue.warned_at FROM queue WHERE queue.message_seq = :seq',
+    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at, queue.ret, queue.envid, queue.origin, queue.warned_at FROM queue WHERE queue.message_seq = :seq::BIGINT',
 )
 queue_by_no = Statement(
-    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.no = :queue_no',
-    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at FROM queue WHERE queue.no = :queue_no::BIGINT',
+    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at, queue.ret, queue.envid, queue.origin, queue.warned_at FROM queue WHERE queue.no = :queue_no',
+    'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at, queue.ret, queue.envid, queue.origin, queue.warned_at FROM queue WHERE queue.no = :queue_no::BIGINT',
 )
 queue_fingerprint = Statement(
     'SELECT queue.message_seq FROM queue JOIN messages ON messages.seq = queue.message_seq WHERE queue.inbox_no = :inbox_no AND queue.fingerprint = :fingerprint AND queue.created_at > :since AND messages.deleted_at IS NULL ORDER BY queue.created_at DESC LIMIT 1 OFFSET 0',
@@ -603,28 +619,36 @@ queue_delete = Statement(
     'DELETE FROM queue WHERE queue.no = :queue_no::BIGINT',
 )
 delivery_insert = Statement(
-    'INSERT INTO deliveries (id, queue_no, recipient, domain, transport, state, next_attempt_at, finished_at) VALUES (:id, :queue_no, :recipient, :domain, :transport, :state, :next_attempt_at, :finished_at)',
-    'INSERT INTO deliveries (id, queue_no, recipient, domain, transport, state, next_attempt_at, finished_at) VALUES (:id::VARCHAR, :queue_no::BIGINT, :recipient::VARCHAR, :domain::VARCHAR, :transport::VARCHAR, :state::VARCHAR, :next_attempt_at::BIGINT, :finished_at::BIGINT) RETURNING deliveries.no',
+    'INSERT INTO deliveries (id, queue_no, recipient, domain, transport, state, next_attempt_at, finished_at, notify, orcpt) VALUES (:id, :queue_no, :recipient, :domain, :transport, :state, :next_attempt_at, :finished_at, :notify, :orcpt)',
+    'INSERT INTO deliveries (id, queue_no, recipient, domain, transport, state, next_attempt_at, finished_at, notify, orcpt) VALUES (:id::VARCHAR, :queue_no::BIGINT, :recipient::VARCHAR, :domain::VARCHAR, :transport::VARCHAR, :state::VARCHAR, :next_attempt_at::BIGINT, :finished_at::BIGINT, :notify::VARCHAR, :orcpt::VARCHAR) RETURNING deliveries.no',
 )
 deliveries_of_queue = Statement(
-    'SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at FROM deliveries WHERE deliveries.queue_no = :queue_no ORDER BY deliveries.no',
-    'SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at FROM deliveries WHERE deliveries.queue_no = :queue_no::BIGINT ORDER BY deliveries.no',
+    'SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at, deliveries.notify, deliveries.orcpt FROM deliveries WHERE deliveries.queue_no = :queue_no ORDER BY deliveries.no',
+    'SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at, deliveries.notify, deliveries.orcpt FROM deliveries WHERE deliveries.queue_no = :queue_no::BIGINT ORDER BY deliveries.no',
 )
 deliveries_due = Statement(
-    "SELECT deliveries.no, deliveries.id, deliveries.queue_no, deliveries.recipient, deliveries.attempts FROM deliveries WHERE deliveries.state = 'queued' AND deliveries.next_attempt_at <= :now AND (deliveries.lease_until IS NULL OR deliveries.lease_until <= :now) ORDER BY deliveries.next_attempt_at, deliveries.no LIMIT :limit OFFSET 0",
-    "SELECT deliveries.no, deliveries.id, deliveries.queue_no, deliveries.recipient, deliveries.attempts FROM deliveries WHERE deliveries.state = 'queued' AND deliveries.next_attempt_at <= :now::BIGINT AND (deliveries.lease_until IS NULL OR deliveries.lease_until <= :now::BIGINT) ORDER BY deliveries.next_attempt_at, deliveries.no LIMIT :limit FOR UPDATE SKIP LOCKED",
+    "SELECT deliveries.no, deliveries.id, deliveries.queue_no, deliveries.recipient, deliveries.attempts, deliveries.notify, deliveries.orcpt, queue.mail_from, queue.smtputf8, queue.expires_at, queue.ret, queue.envid, queue.created_at, queue.warned_at, messages.id AS message_id, messages.blob_hash FROM deliveries JOIN queue ON queue.no = deliveries.queue_no JOIN messages ON messages.seq = queue.message_seq WHERE deliveries.state = 'queued' AND deliveries.next_attempt_at <= :now AND (deliveries.lease_until IS NULL OR deliveries.lease_until <= :now) AND NOT (EXISTS (SELECT attempts.n FROM attempts WHERE attempts.delivery_no = deliveries.no AND attempts.n = deliveries.attempts AND attempts.ended_at IS NULL AND attempts.content_at IS NOT NULL)) AND :busy NOT LIKE ('% ' || deliveries.domain || ' %') ORDER BY deliveries.next_attempt_at, deliveries.no LIMIT :limit OFFSET 0",
+    "SELECT deliveries.no, deliveries.id, deliveries.queue_no, deliveries.recipient, deliveries.attempts, deliveries.notify, deliveries.orcpt, queue.mail_from, queue.smtputf8, queue.expires_at, queue.ret, queue.envid, queue.created_at, queue.warned_at, messages.id AS message_id, messages.blob_hash FROM deliveries JOIN queue ON queue.no = deliveries.queue_no JOIN messages ON messages.seq = queue.message_seq WHERE deliveries.state = 'queued' AND deliveries.next_attempt_at <= :now::BIGINT AND (deliveries.lease_until IS NULL OR deliveries.lease_until <= :now::BIGINT) AND NOT (EXISTS (SELECT attempts.n FROM attempts WHERE attempts.delivery_no = deliveries.no AND attempts.n = deliveries.attempts AND attempts.ended_at IS NULL AND attempts.content_at IS NOT NULL)) AND :busy NOT LIKE ('% ' || deliveries.domain || ' %') ORDER BY deliveries.next_attempt_at, deliveries.no LIMIT :limit FOR UPDATE OF deliveries SKIP LOCKED",
 )
 delivery_lease = Statement(
     'UPDATE deliveries SET attempts=(deliveries.attempts + 1), next_attempt_at=:again_at, lease_owner=:owner, lease_until=:until WHERE deliveries.no = :delivery_no',
     'UPDATE deliveries SET attempts=(deliveries.attempts + 1), next_attempt_at=:again_at::BIGINT, lease_owner=:owner::VARCHAR, lease_until=:until::BIGINT WHERE deliveries.no = :delivery_no::BIGINT',
+)
+attempts_cut_off = Statement(
+    "SELECT deliveries.no, deliveries.queue_no, deliveries.recipient, deliveries.notify, deliveries.orcpt, attempts.n, attempts.remote FROM deliveries JOIN attempts ON attempts.delivery_no = deliveries.no AND attempts.n = deliveries.attempts WHERE deliveries.state = 'queued' AND (deliveries.lease_owner != :owner OR deliveries.lease_until <= :now) AND attempts.ended_at IS NULL AND attempts.content_at IS NOT NULL",
+    "SELECT deliveries.no, deliveries.queue_no, deliveries.recipient, deliveries.notify, deliveries.orcpt, attempts.n, attempts.remote FROM deliveries JOIN attempts ON attempts.delivery_no = deliveries.no AND attempts.n = deliveries.attempts WHERE deliveries.state = 'queued' AND (deliveries.lease_owner != :owner::VARCHAR OR deliveries.lease_until <= :now::BIGINT) AND attempts.ended_at IS NULL AND attempts.content_at IS NOT NULL",
+)
+attempt_content = Statement(
+    'UPDATE attempts SET content_at=:now WHERE attempts.delivery_no = :delivery_no_ AND attempts.n = :n_',
+    'UPDATE attempts SET content_at=:now::BIGINT WHERE attempts.delivery_no = :delivery_no_::BIGINT AND attempts.n = :n_::BIGINT',
 )
 delivery_release_leases = Statement(
     "UPDATE deliveries SET next_attempt_at=:now, lease_owner=NULL, lease_until=NULL WHERE deliveries.state = 'queued' AND deliveries.lease_owner != :owner",
     "UPDATE deliveries SET next_attempt_at=:now::BIGINT, lease_owner=NULL, lease_until=NULL WHERE deliveries.state = 'queued' AND deliveries.lease_owner != :owner::VARCHAR",
 )
 deliveries_next = Statement(
-    "SELECT min(CASE WHEN (deliveries.lease_until IS NOT NULL AND deliveries.lease_until > deliveries.next_attempt_at) THEN deliveries.lease_until ELSE deliveries.next_attempt_at END) AS min_1 FROM deliveries WHERE deliveries.state = 'queued'",
-    "SELECT min(CASE WHEN (deliveries.lease_until IS NOT NULL AND deliveries.lease_until > deliveries.next_attempt_at) THEN deliveries.lease_until ELSE deliveries.next_attempt_at END) AS min_1 FROM deliveries WHERE deliveries.state = 'queued'",
+    "SELECT min(CASE WHEN (deliveries.lease_until IS NOT NULL AND deliveries.lease_until > deliveries.next_attempt_at) THEN deliveries.lease_until ELSE deliveries.next_attempt_at END) AS min_1 FROM deliveries WHERE deliveries.state = 'queued' AND :busy NOT LIKE ('% ' || deliveries.domain || ' %')",
+    "SELECT min(CASE WHEN (deliveries.lease_until IS NOT NULL AND deliveries.lease_until > deliveries.next_attempt_at) THEN deliveries.lease_until ELSE deliveries.next_attempt_at END) AS min_1 FROM deliveries WHERE deliveries.state = 'queued' AND :busy NOT LIKE ('% ' || deliveries.domain || ' %')",
 )
 delivery_start = Statement(
     "UPDATE deliveries SET state='queued', next_attempt_at=:now WHERE deliveries.queue_no = :queue_no AND deliveries.transport = 'relay' AND deliveries.state = 'waiting'",
@@ -655,8 +679,172 @@ attempt_insert = Statement(
     'INSERT INTO attempts (delivery_no, n, started_at) VALUES (:delivery_no::BIGINT, :n::BIGINT, :started_at::BIGINT)',
 )
 attempt_finish = Statement(
-    'UPDATE attempts SET ended_at=:now, outcome=:outcome_, code=:code_, enhanced=:enhanced_, text=:text_, remote=:remote_ WHERE attempts.delivery_no = :delivery_no_ AND attempts.n = :n_',
-    'UPDATE attempts SET ended_at=:now::BIGINT, outcome=:outcome_::VARCHAR, code=:code_::BIGINT, enhanced=:enhanced_::VARCHAR, text=:text_::VARCHAR, remote=:remote_::VARCHAR WHERE attempts.delivery_no = :delivery_no_::BIGINT AND attempts.n = :n_::BIGINT',
+    'UPDATE attempts SET ended_at=:now, outcome=:outcome_, code=:code_, enhanced=:enhanced_, text=:text_, remote=:remote_, tls=:tls_ WHERE attempts.delivery_no = :delivery_no_ AND attempts.n = :n_',
+    'UPDATE attempts SET ended_at=:now::BIGINT, outcome=:outcome_::VARCHAR, code=:code_::BIGINT, enhanced=:enhanced_::VARCHAR, text=:text_::VARCHAR, remote=:remote_::VARCHAR, tls=:tls_::VARCHAR WHERE attempts.delivery_no = :delivery_no_::BIGINT AND attempts.n = :n_::BIGINT',
+)
+attempts_of_queue = Statement(
+    'SELECT attempts.delivery_no, attempts.n, attempts.started_at, attempts.ended_at, attempts.outcome, attempts.code, attempts.enhanced, attempts.text, attempts.remote, attempts.tls FROM attempts JOIN deliveries ON deliveries.no = attempts.delivery_no WHERE deliveries.queue_no = :queue_no AND (:only_delivery = 0 OR deliveries.no = :only_delivery) ORDER BY attempts.started_at DESC, attempts.delivery_no DESC, attempts.n DESC LIMIT :limit OFFSET 0',
+    'SELECT attempts.delivery_no, attempts.n, attempts.started_at, attempts.ended_at, attempts.outcome, attempts.code, attempts.enhanced, attempts.text, attempts.remote, attempts.tls FROM attempts JOIN deliveries ON deliveries.no = attempts.delivery_no WHERE deliveries.queue_no = :queue_no::BIGINT AND (:only_delivery = 0 OR deliveries.no = :only_delivery::BIGINT) ORDER BY attempts.started_at DESC, attempts.delivery_no DESC, attempts.n DESC LIMIT :limit',
+)
+reports_of_thread = Statement(
+    "SELECT messages.id, messages.kind, messages.received_at, bodies.reading_json FROM messages JOIN bodies ON bodies.seq = messages.seq WHERE messages.thread_seq = :thread_seq AND messages.seq > :after AND messages.direction = 'inbound' AND messages.kind IN ('bounce', 'notification') AND messages.deleted_at IS NULL ORDER BY messages.seq DESC LIMIT :limit OFFSET 0",
+    "SELECT messages.id, messages.kind, messages.received_at, bodies.reading_json FROM messages JOIN bodies ON bodies.seq = messages.seq WHERE messages.thread_seq = :thread_seq::BIGINT AND messages.seq > :after::BIGINT AND messages.direction = 'inbound' AND messages.kind IN ('bounce', 'notification') AND messages.deleted_at IS NULL ORDER BY messages.seq DESC LIMIT :limit",
+)
+queue_warn = Statement(
+    'UPDATE queue SET warned_at=:now WHERE queue.no = :queue_no AND queue.warned_at IS NULL RETURNING no',
+    'UPDATE queue SET warned_at=:now::BIGINT WHERE queue.no = :queue_no::BIGINT AND queue.warned_at IS NULL RETURNING queue.no',
+)
+incoming_insert = Statement(
+    'INSERT INTO incoming (id, origin, account_no, inbox_no, message_id, fingerprint, recipients, counted_at, counted_day, counted_month, envelope_json, peer_json, size, data, file, received_at) VALUES (:id, :origin, :account_no, :inbox_no, :message_id, :fingerprint, :recipients, :counted_at, :counted_day, :counted_month, :envelope_json, :peer_json, :size, :data, :file, :received_at) RETURNING no',
+    'INSERT INTO incoming (id, origin, account_no, inbox_no, message_id, fingerprint, recipients, counted_at, counted_day, counted_month, envelope_json, peer_json, size, data, file, received_at) VALUES (:id::VARCHAR, :origin::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :message_id::VARCHAR, :fingerprint::VARCHAR, :recipients::BIGINT, :counted_at::BIGINT, :counted_day::VARCHAR, :counted_month::VARCHAR, :envelope_json::VARCHAR, :peer_json::VARCHAR, :size::BIGINT, :data, :file::VARCHAR, :received_at::BIGINT) RETURNING incoming.no',
+)
+incoming_due = Statement(
+    'SELECT incoming.no, incoming.size FROM incoming WHERE incoming.failed = 0 AND incoming.no > :after ORDER BY incoming.no LIMIT :limit OFFSET 0',
+    'SELECT incoming.no, incoming.size FROM incoming WHERE incoming.failed = 0 AND incoming.no > :after::BIGINT ORDER BY incoming.no LIMIT :limit',
+)
+incoming_get = Statement(
+    'SELECT incoming.no, incoming.id, incoming.origin, incoming.account_no, incoming.inbox_no, incoming.fingerprint, incoming.recipients, incoming.counted_at, incoming.counted_day, incoming.counted_month, incoming.envelope_json, incoming.peer_json, incoming.size, incoming.data, incoming.file, incoming.received_at, incoming.tries FROM incoming WHERE incoming.no = :no',
+    'SELECT incoming.no, incoming.id, incoming.origin, incoming.account_no, incoming.inbox_no, incoming.fingerprint, incoming.recipients, incoming.counted_at, incoming.counted_day, incoming.counted_month, incoming.envelope_json, incoming.peer_json, incoming.size, incoming.data, incoming.file, incoming.received_at, incoming.tries FROM incoming WHERE incoming.no = :no::BIGINT',
+)
+incoming_try = Statement(
+    'UPDATE incoming SET tries=(incoming.tries + 1) WHERE incoming.no = :no',
+    'UPDATE incoming SET tries=(incoming.tries + 1) WHERE incoming.no = :no::BIGINT',
+)
+incoming_failed = Statement(
+    'UPDATE incoming SET failed=1 WHERE incoming.no = :no',
+    'UPDATE incoming SET failed=1 WHERE incoming.no = :no::BIGINT',
+)
+incoming_again = Statement(
+    'UPDATE incoming SET tries=0, failed=0 WHERE incoming.failed = 1',
+    'UPDATE incoming SET tries=0, failed=0 WHERE incoming.failed = 1',
+)
+incoming_delete = Statement(
+    'DELETE FROM incoming WHERE incoming.no = :no RETURNING no',
+    'DELETE FROM incoming WHERE incoming.no = :no::BIGINT RETURNING incoming.no',
+)
+incoming_same = Statement(
+    'SELECT incoming.id FROM incoming WHERE incoming.inbox_no = :inbox_no AND incoming.message_id = :message_id AND incoming.fingerprint = :fingerprint LIMIT 1 OFFSET 0',
+    'SELECT incoming.id FROM incoming WHERE incoming.inbox_no = :inbox_no::BIGINT AND incoming.message_id = :message_id::VARCHAR AND incoming.fingerprint = :fingerprint::VARCHAR LIMIT 1',
+)
+incoming_files = Statement(
+    'SELECT incoming.file FROM incoming WHERE incoming.file IS NOT NULL',
+    'SELECT incoming.file FROM incoming WHERE incoming.file IS NOT NULL',
+)
+incoming_pending = Statement(
+    'SELECT count(*) AS count_1, coalesce(sum(incoming.size), 0) AS coalesce_1 FROM incoming WHERE incoming.failed = 0',
+    'SELECT count(*) AS count_1, coalesce(sum(incoming.size), 0) AS coalesce_1 FROM incoming WHERE incoming.failed = 0',
+)
+incoming_burst = Statement(
+    'SELECT coalesce(sum(incoming.recipients), 0) AS coalesce_1 FROM incoming WHERE incoming.account_no = :account_no AND incoming.counted_at > :since AND incoming.counted_at <= :until',
+    'SELECT coalesce(sum(incoming.recipients), 0) AS coalesce_1 FROM incoming WHERE incoming.account_no = :account_no::BIGINT AND incoming.counted_at > :since::BIGINT AND incoming.counted_at <= :until::BIGINT',
+)
+submitted_same = Statement(
+    'SELECT messages.id FROM messages JOIN queue ON queue.message_seq = messages.seq WHERE messages.inbox_no = :inbox_no AND messages.message_id = :message_id AND queue.fingerprint = :fingerprint LIMIT 1 OFFSET 0',
+    'SELECT messages.id FROM messages JOIN queue ON queue.message_seq = messages.seq WHERE messages.inbox_no = :inbox_no::BIGINT AND messages.message_id = :message_id::VARCHAR AND queue.fingerprint = :fingerprint::VARCHAR LIMIT 1',
+)
+suppression_get = Statement(
+    'SELECT suppressions.why FROM suppressions WHERE suppressions.account_no = :account_no AND suppressions.address = :address',
+    'SELECT suppressions.why FROM suppressions WHERE suppressions.account_no = :account_no::BIGINT AND suppressions.address = :address::VARCHAR',
+)
+suppression_any = Statement(
+    'SELECT suppressions.address FROM suppressions WHERE suppressions.account_no = :account_no LIMIT 1 OFFSET 0',
+    'SELECT suppressions.address FROM suppressions WHERE suppressions.account_no = :account_no::BIGINT LIMIT 1',
+)
+suppression_put = Statement(
+    'INSERT INTO suppressions (account_no, address, why, reply, message_id, created_at) VALUES (:account_no, :address, :why, :reply, :message_id, :created_at) ON CONFLICT DO NOTHING',
+    'INSERT INTO suppressions (account_no, address, why, reply, message_id, created_at) VALUES (:account_no::BIGINT, :address::VARCHAR, :why::VARCHAR, :reply::VARCHAR, :message_id::VARCHAR, :created_at::BIGINT) ON CONFLICT DO NOTHING',
+)
+suppression_delete = Statement(
+    'DELETE FROM suppressions WHERE suppressions.account_no = :account_no AND suppressions.address = :address RETURNING address',
+    'DELETE FROM suppressions WHERE suppressions.account_no = :account_no::BIGINT AND suppressions.address = :address::VARCHAR RETURNING suppressions.address',
+)
+suppressions_page = Statement(
+    'SELECT suppressions.address, suppressions.why, suppressions.reply, suppressions.message_id, suppressions.created_at FROM suppressions WHERE suppressions.account_no = :account_no AND suppressions.address > :after ORDER BY suppressions.address LIMIT :limit OFFSET 0',
+    'SELECT suppressions.address, suppressions.why, suppressions.reply, suppressions.message_id, suppressions.created_at FROM suppressions WHERE suppressions.account_no = :account_no::BIGINT AND suppressions.address > :after::VARCHAR ORDER BY suppressions.address LIMIT :limit',
+)
+dkim_insert = Statement(
+    'INSERT INTO dkimkeys (domain, selector, algorithm, private, public, created_at) VALUES (:domain, :selector, :algorithm, :private, :public, :created_at)',
+    'INSERT INTO dkimkeys (domain, selector, algorithm, private, public, created_at) VALUES (:domain::VARCHAR, :selector::VARCHAR, :algorithm::VARCHAR, :private, :public::VARCHAR, :created_at::BIGINT) RETURNING dkimkeys.no',
+)
+dkim_of_domain = Statement(
+    'SELECT dkimkeys.selector, dkimkeys.algorithm, dkimkeys.private, dkimkeys.public FROM dkimkeys WHERE dkimkeys.domain = :domain AND dkimkeys.retired_at IS NULL AND (dkimkeys.seen_at IS NOT NULL OR NOT (EXISTS (SELECT * FROM dkimkeys AS seen WHERE seen.domain = dkimkeys.domain AND seen.retired_at IS NULL AND seen.seen_at IS NOT NULL))) ORDER BY dkimkeys.no',
+    'SELECT dkimkeys.selector, dkimkeys.algorithm, dkimkeys.private, dkimkeys.public FROM dkimkeys WHERE dkimkeys.domain = :domain::VARCHAR AND dkimkeys.retired_at IS NULL AND (dkimkeys.seen_at IS NOT NULL OR NOT (EXISTS (SELECT * FROM dkimkeys AS seen WHERE seen.domain = dkimkeys.domain AND seen.retired_at IS NULL AND seen.seen_at IS NOT NULL))) ORDER BY dkimkeys.no',
+)
+dkim_published = Statement(
+    'SELECT dkimkeys.selector, dkimkeys.algorithm, dkimkeys.public, dkimkeys.created_at, dkimkeys.seen_at FROM dkimkeys WHERE dkimkeys.domain = :domain AND dkimkeys.retired_at IS NULL ORDER BY dkimkeys.no',
+    'SELECT dkimkeys.selector, dkimkeys.algorithm, dkimkeys.public, dkimkeys.created_at, dkimkeys.seen_at FROM dkimkeys WHERE dkimkeys.domain = :domain::VARCHAR AND dkimkeys.retired_at IS NULL ORDER BY dkimkeys.no',
+)
+dkim_seen = Statement(
+    'UPDATE dkimkeys SET seen_at=:now WHERE dkimkeys.domain = :domain AND dkimkeys.selector = :selector AND dkimkeys.seen_at IS NULL',
+    'UPDATE dkimkeys SET seen_at=:now::BIGINT WHERE dkimkeys.domain = :domain::VARCHAR AND dkimkeys.selector = :selector::VARCHAR AND dkimkeys.seen_at IS NULL',
+)
+dkim_retire = Statement(
+    'UPDATE dkimkeys SET retired_at=:now WHERE dkimkeys.domain = :domain AND dkimkeys.selector = :selector AND dkimkeys.retired_at IS NULL',
+    'UPDATE dkimkeys SET retired_at=:now::BIGINT WHERE dkimkeys.domain = :domain::VARCHAR AND dkimkeys.selector = :selector::VARCHAR AND dkimkeys.retired_at IS NULL',
+)
+dkim_drop = Statement(
+    'DELETE FROM dkimkeys WHERE dkimkeys.domain = :domain',
+    'DELETE FROM dkimkeys WHERE dkimkeys.domain = :domain::VARCHAR',
+)
+domain_insert = Statement(
+    'INSERT INTO domains (id, account_no, name, status, token, checks_json, created_at) VALUES (:id, :account_no, :name, :status, :token, :checks_json, :created_at)',
+    'INSERT INTO domains (id, account_no, name, status, token, checks_json, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :name::VARCHAR, :status::VARCHAR, :token::VARCHAR, :checks_json::VARCHAR, :created_at::BIGINT) RETURNING domains.no',
+)
+domain_by_id = Statement(
+    'SELECT domains.no, domains.id, domains.account_no, domains.name, domains.status, domains.token, domains.checks_json, domains.created_at, domains.checked_at, domains.verified_at FROM domains WHERE domains.id = :id AND domains.deleted_at IS NULL',
+    'SELECT domains.no, domains.id, domains.account_no, domains.name, domains.status, domains.token, domains.checks_json, domains.created_at, domains.checked_at, domains.verified_at FROM domains WHERE domains.id = :id::VARCHAR AND domains.deleted_at IS NULL',
+)
+domain_of_account = Statement(
+    'SELECT domains.no, domains.id, domains.account_no, domains.name, domains.status, domains.token, domains.checks_json, domains.created_at, domains.checked_at, domains.verified_at FROM domains WHERE domains.account_no = :account_no AND domains.name = :name AND domains.deleted_at IS NULL',
+    'SELECT domains.no, domains.id, domains.account_no, domains.name, domains.status, domains.token, domains.checks_json, domains.created_at, domains.checked_at, domains.verified_at FROM domains WHERE domains.account_no = :account_no::BIGINT AND domains.name = :name::VARCHAR AND domains.deleted_at IS NULL',
+)
+domain_verified = Statement(
+    "SELECT domains.no, domains.id, domains.account_no, domains.name, domains.status, domains.token, domains.checks_json, domains.created_at, domains.checked_at, domains.verified_at FROM domains WHERE domains.name = :name AND domains.status = 'verified' AND domains.deleted_at IS NULL",
+    "SELECT domains.no, domains.id, domains.account_no, domains.name, domains.status, domains.token, domains.checks_json, domains.created_at, domains.checked_at, domains.verified_at FROM domains WHERE domains.name = :name::VARCHAR AND domains.status = 'verified' AND domains.deleted_at IS NULL",
+)
+domains_page = Statement(
+    'SELECT domains.no, domains.id, domains.account_no, domains.name, domains.status, domains.token, domains.checks_json, domains.created_at, domains.checked_at, domains.verified_at FROM domains WHERE domains.account_no = :account_no AND domains.no < :before AND domains.deleted_at IS NULL ORDER BY domains.no DESC LIMIT :limit OFFSET 0',
+    'SELECT domains.no, domains.id, domains.account_no, domains.name, domains.status, domains.token, domains.checks_json, domains.created_at, domains.checked_at, domains.verified_at FROM domains WHERE domains.account_no = :account_no::BIGINT AND domains.no < :before::BIGINT AND domains.deleted_at IS NULL ORDER BY domains.no DESC LIMIT :limit',
+)
+domains_all = Statement(
+    'SELECT accounts.id AS account_id, domains.id AS domain_id, domains.name, domains.status FROM domains JOIN accounts ON accounts.no = domains.account_no WHERE domains.deleted_at IS NULL ORDER BY domains.name, domains.no',
+    'SELECT accounts.id AS account_id, domains.id AS domain_id, domains.name, domains.status FROM domains JOIN accounts ON accounts.no = domains.account_no WHERE domains.deleted_at IS NULL ORDER BY domains.name, domains.no',
+)
+domains_count = Statement(
+    'SELECT count(*) AS count_1 FROM domains WHERE domains.account_no = :account_no AND domains.deleted_at IS NULL',
+    'SELECT count(*) AS count_1 FROM domains WHERE domains.account_no = :account_no::BIGINT AND domains.deleted_at IS NULL',
+)
+domains_created_since = Statement(
+    'SELECT domains.created_at FROM domains WHERE domains.account_no = :account_no AND domains.created_at > :since ORDER BY domains.created_at',
+    'SELECT domains.created_at FROM domains WHERE domains.account_no = :account_no::BIGINT AND domains.created_at > :since::BIGINT ORDER BY domains.created_at',
+)
+domains_of_name = Statement(
+    'SELECT domains.account_no, domains.status FROM domains WHERE domains.name = :name AND domains.deleted_at IS NULL ORDER BY domains.no',
+    'SELECT domains.account_no, domains.status FROM domains WHERE domains.name = :name::VARCHAR AND domains.deleted_at IS NULL ORDER BY domains.no',
+)
+domains_verified = Statement(
+    "SELECT domains.name FROM domains WHERE domains.status = 'verified' AND domains.deleted_at IS NULL",
+    "SELECT domains.name FROM domains WHERE domains.status = 'verified' AND domains.deleted_at IS NULL",
+)
+domain_checked = Statement(
+    'UPDATE domains SET status=:new_status, checks_json=:new_checks, checked_at=:now, verified_at=coalesce(domains.verified_at, :new_verified_at) WHERE domains.no = :domain_no',
+    'UPDATE domains SET status=:new_status::VARCHAR, checks_json=:new_checks::VARCHAR, checked_at=:now::BIGINT, verified_at=coalesce(domains.verified_at, :new_verified_at) WHERE domains.no = :domain_no::BIGINT',
+)
+domain_delete = Statement(
+    'UPDATE domains SET deleted_at=:now WHERE domains.no = :domain_no AND domains.deleted_at IS NULL RETURNING id',
+    'UPDATE domains SET deleted_at=:now::BIGINT WHERE domains.no = :domain_no::BIGINT AND domains.deleted_at IS NULL RETURNING domains.id',
+)
+inboxes_on_domain = Statement(
+    'SELECT inboxes.address FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL AND inboxes.address LIKE :pattern ORDER BY inboxes.address LIMIT :limit OFFSET 0',
+    'SELECT inboxes.address FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL AND inboxes.address LIKE :pattern::VARCHAR ORDER BY inboxes.address LIMIT :limit',
+)
+sts_get = Statement(
+    'SELECT stspolicies.policy_json FROM stspolicies WHERE stspolicies.domain = :domain',
+    'SELECT stspolicies.policy_json FROM stspolicies WHERE stspolicies.domain = :domain::VARCHAR',
+)
+sts_put = Statement(
+    'INSERT INTO stspolicies (domain, policy_json, updated_at) VALUES (:domain, :policy_json, :updated_at) ON CONFLICT (domain) DO UPDATE SET policy_json = excluded.policy_json, updated_at = excluded.updated_at',
+    'INSERT INTO stspolicies (domain, policy_json, updated_at) VALUES (:domain::VARCHAR, :policy_json::VARCHAR, :updated_at::BIGINT) ON CONFLICT (domain) DO UPDATE SET policy_json = excluded.policy_json, updated_at = excluded.updated_at',
 )
 idempotency_get = Statement(
     'SELECT idempotency.request_sha256, idempotency.object_id, idempotency.response_json FROM idempotency WHERE idempotency.scope = :scope AND idempotency.client_id = :client_id',
@@ -726,24 +914,64 @@ approvals_close_others = Statement(
     "UPDATE approvals SET state='closed', decided_at=:now WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.id != :id",
     "UPDATE approvals SET state='closed', decided_at=:now::BIGINT WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.id != :id::VARCHAR",
 )
+upstream_get = Statement(
+    'SELECT upstreams.uidvalidity, upstreams.last_uid, upstreams.since FROM upstreams WHERE upstreams.name = :name',
+    'SELECT upstreams.uidvalidity, upstreams.last_uid, upstreams.since FROM upstreams WHERE upstreams.name = :name::VARCHAR',
+)
+upstream_put = Statement(
+    'INSERT INTO upstreams (name, uidvalidity, last_uid, since, updated_at) VALUES (:name, :uidvalidity, :last_uid, :since, :updated_at) ON CONFLICT (name) DO UPDATE SET uidvalidity = excluded.uidvalidity, last_uid = excluded.last_uid, since = excluded.since, updated_at = excluded.updated_at',
+    'INSERT INTO upstreams (name, uidvalidity, last_uid, since, updated_at) VALUES (:name::VARCHAR, :uidvalidity::BIGINT, :last_uid::BIGINT, :since::BIGINT, :updated_at::BIGINT) ON CONFLICT (name) DO UPDATE SET uidvalidity = excluded.uidvalidity, last_uid = excluded.last_uid, since = excluded.since, updated_at = excluded.updated_at',
+)
+upstream_advance = Statement(
+    'UPDATE upstreams SET last_uid=:uid, updated_at=:now WHERE upstreams.name = :name AND upstreams.uidvalidity = :uidvalidity AND upstreams.last_uid < :uid',
+    'UPDATE upstreams SET last_uid=:uid::BIGINT, updated_at=:now::BIGINT WHERE upstreams.name = :name::VARCHAR AND upstreams.uidvalidity = :uidvalidity::BIGINT AND upstreams.last_uid < :uid::BIGINT',
+)
+fetched_insert = Statement(
+    'INSERT INTO fetched (name, digest, uidvalidity, uid, pending, fetched_at) VALUES (:name, :digest, :uidvalidity, :uid, :pending, :fetched_at) ON CONFLICT DO NOTHING',
+    'INSERT INTO fetched (name, digest, uidvalidity, uid, pending, fetched_at) VALUES (:name::VARCHAR, :digest::VARCHAR, :uidvalidity::BIGINT, :uid::BIGINT, :pending::SMALLINT, :fetched_at::BIGINT) ON CONFLICT DO NOTHING',
+)
+fetched_again = Statement(
+    'UPDATE fetched SET uidvalidity=:uidvalidity, uid=:uid, pending=:pending WHERE fetched.name = :name AND fetched.digest = :digest',
+    'UPDATE fetched SET uidvalidity=:uidvalidity::BIGINT, uid=:uid::BIGINT, pending=:pending::SMALLINT WHERE fetched.name = :name::VARCHAR AND fetched.digest = :digest::VARCHAR',
+)
+fetched_untidied = Statement(
+    'SELECT fetched.uid FROM fetched WHERE fetched.name = :name AND fetched.uidvalidity = :uidvalidity AND fetched.pending = 1 ORDER BY fetched.uid',
+    'SELECT fetched.uid FROM fetched WHERE fetched.name = :name::VARCHAR AND fetched.uidvalidity = :uidvalidity::BIGINT AND fetched.pending = 1 ORDER BY fetched.uid',
+)
+fetched_tidied = Statement(
+    'UPDATE fetched SET pending=0 WHERE fetched.name = :name AND fetched.uidvalidity = :uidvalidity AND fetched.uid = :uid',
+    'UPDATE fetched SET pending=0 WHERE fetched.name = :name::VARCHAR AND fetched.uidvalidity = :uidvalidity::BIGINT AND fetched.uid = :uid::BIGINT',
+)
 
 SCHEMA = (
-    Statement('CREATE TABLE accounts ( no INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id) )', 'CREATE TABLE accounts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id) )'),
-    Statement('CREATE TABLE attempts ( delivery_no INTEGER NOT NULL, n INTEGER NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, outcome TEXT, code BIGINT, enhanced TEXT, text TEXT, remote TEXT, PRIMARY KEY (delivery_no, n) ) WITHOUT ROWID', 'CREATE TABLE attempts ( delivery_no BIGINT NOT NULL, n BIGINT NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, outcome TEXT, code BIGINT, enhanced TEXT, text TEXT, remote TEXT, PRIMARY KEY (delivery_no, n) )'),
+    Statement('CREATE TABLE accounts ( no INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, smtp_rotated_at BIGINT, sending_stopped_at BIGINT, sending_stopped_why TEXT, PRIMARY KEY (no), UNIQUE (id) )', 'CREATE TABLE accounts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, smtp_rotated_at BIGINT, sending_stopped_at BIGINT, sending_stopped_why TEXT, PRIMARY KEY (no), UNIQUE (id) )'),
+    Statement('CREATE TABLE attempts ( delivery_no INTEGER NOT NULL, n INTEGER NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, outcome TEXT, code BIGINT, enhanced TEXT, text TEXT, remote TEXT, tls TEXT, content_at BIGINT, PRIMARY KEY (delivery_no, n) ) WITHOUT ROWID', 'CREATE TABLE attempts ( delivery_no BIGINT NOT NULL, n BIGINT NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, outcome TEXT, code BIGINT, enhanced TEXT, text TEXT, remote TEXT, tls TEXT, content_at BIGINT, PRIMARY KEY (delivery_no, n) )'),
     Statement('CREATE TABLE blobs ( hash TEXT NOT NULL, size BIGINT NOT NULL, encoding TEXT NOT NULL, data BLOB, created_at BIGINT NOT NULL, PRIMARY KEY (hash) )', 'CREATE TABLE blobs ( hash TEXT NOT NULL, size BIGINT NOT NULL, encoding TEXT NOT NULL, data BYTEA, created_at BIGINT NOT NULL, PRIMARY KEY (hash) )'),
     Statement("CREATE TABLE bodies ( seq INTEGER NOT NULL, text TEXT NOT NULL, reply_text TEXT NOT NULL, html BLOB, links_json TEXT NOT NULL, warnings_json TEXT NOT NULL, authentication_json TEXT NOT NULL, header_length BIGINT NOT NULL, envelope_json TEXT NOT NULL, structure_json TEXT NOT NULL, reading_json TEXT DEFAULT '{}' NOT NULL, rules_version BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (seq) )", "CREATE TABLE bodies ( seq BIGINT NOT NULL, text TEXT NOT NULL, reply_text TEXT NOT NULL, html BYTEA, links_json TEXT NOT NULL, warnings_json TEXT NOT NULL, authentication_json TEXT NOT NULL, header_length BIGINT NOT NULL, envelope_json TEXT NOT NULL, structure_json TEXT NOT NULL, reading_json TEXT DEFAULT '{}' NOT NULL, rules_version BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (seq) )"),
     Statement('CREATE TABLE changes ( inbox_no INTEGER NOT NULL, n INTEGER NOT NULL, message_seq BIGINT NOT NULL, message_id TEXT NOT NULL, what TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (inbox_no, n) ) WITHOUT ROWID', 'CREATE TABLE changes ( inbox_no BIGINT NOT NULL, n BIGINT NOT NULL, message_seq BIGINT NOT NULL, message_id TEXT NOT NULL, what TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (inbox_no, n) )'),
+    Statement('CREATE TABLE dkimkeys ( no INTEGER NOT NULL, domain TEXT NOT NULL, selector TEXT NOT NULL, algorithm TEXT NOT NULL, private BLOB NOT NULL, public TEXT NOT NULL, created_at BIGINT NOT NULL, seen_at BIGINT, retired_at BIGINT, PRIMARY KEY (no), CONSTRAINT dkimkeys_selector UNIQUE (domain, selector) )', 'CREATE TABLE dkimkeys ( no BIGSERIAL NOT NULL, domain TEXT NOT NULL, selector TEXT NOT NULL, algorithm TEXT NOT NULL, private BYTEA NOT NULL, public TEXT NOT NULL, created_at BIGINT NOT NULL, seen_at BIGINT, retired_at BIGINT, PRIMARY KEY (no), CONSTRAINT dkimkeys_selector UNIQUE (domain, selector) )'),
     Statement('CREATE TABLE expunged ( mailbox_no INTEGER NOT NULL, uid INTEGER NOT NULL, modseq BIGINT NOT NULL, PRIMARY KEY (mailbox_no, uid) ) WITHOUT ROWID', 'CREATE TABLE expunged ( mailbox_no BIGINT NOT NULL, uid BIGINT NOT NULL, modseq BIGINT NOT NULL, PRIMARY KEY (mailbox_no, uid) )'),
     Statement('CREATE INDEX expunged_modseq ON expunged (mailbox_no, modseq)', 'CREATE INDEX expunged_modseq ON expunged (mailbox_no, modseq)'),
+    Statement('CREATE TABLE fetched ( name TEXT NOT NULL, digest TEXT NOT NULL, uidvalidity BIGINT NOT NULL, uid BIGINT NOT NULL, pending SMALLINT DEFAULT 0 NOT NULL, fetched_at BIGINT NOT NULL, PRIMARY KEY (name, digest) ) WITHOUT ROWID', 'CREATE TABLE fetched ( name TEXT NOT NULL, digest TEXT NOT NULL, uidvalidity BIGINT NOT NULL, uid BIGINT NOT NULL, pending SMALLINT DEFAULT 0 NOT NULL, fetched_at BIGINT NOT NULL, PRIMARY KEY (name, digest) )'),
+    Statement('CREATE INDEX fetched_pending ON fetched (name, uidvalidity, uid) WHERE pending = 1', 'CREATE INDEX fetched_pending ON fetched (name, uidvalidity, uid) WHERE pending = 1'),
     Statement('CREATE TABLE idempotency ( scope TEXT NOT NULL, client_id TEXT NOT NULL, request_sha256 TEXT NOT NULL, object_id TEXT NOT NULL, response_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (scope, client_id) ) WITHOUT ROWID', 'CREATE TABLE idempotency ( scope TEXT NOT NULL, client_id TEXT NOT NULL, request_sha256 TEXT NOT NULL, object_id TEXT NOT NULL, response_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (scope, client_id) )'),
     Statement('CREATE INDEX idempotency_created ON idempotency (created_at)', 'CREATE INDEX idempotency_created ON idempotency (created_at)'),
+    Statement('CREATE TABLE incoming ( no INTEGER NOT NULL, id TEXT NOT NULL, origin TEXT NOT NULL, account_no BIGINT, inbox_no BIGINT, message_id TEXT, fingerprint TEXT, recipients BIGINT DEFAULT 0 NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, envelope_json TEXT NOT NULL, peer_json TEXT NOT NULL, size BIGINT NOT NULL, data BLOB, file TEXT, received_at BIGINT NOT NULL, tries SMALLINT DEFAULT 0 NOT NULL, failed SMALLINT DEFAULT 0 NOT NULL, PRIMARY KEY (no) )', 'CREATE TABLE incoming ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, origin TEXT NOT NULL, account_no BIGINT, inbox_no BIGINT, message_id TEXT, fingerprint TEXT, recipients BIGINT DEFAULT 0 NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, envelope_json TEXT NOT NULL, peer_json TEXT NOT NULL, size BIGINT NOT NULL, data BYTEA, file TEXT, received_at BIGINT NOT NULL, tries SMALLINT DEFAULT 0 NOT NULL, failed SMALLINT DEFAULT 0 NOT NULL, PRIMARY KEY (no) )'),
+    Statement('CREATE INDEX incoming_counted ON incoming (account_no, counted_at) WHERE account_no IS NOT NULL', 'CREATE INDEX incoming_counted ON incoming (account_no, counted_at) WHERE account_no IS NOT NULL'),
+    Statement('CREATE INDEX incoming_message_id ON incoming (inbox_no, message_id) WHERE message_id IS NOT NULL', 'CREATE INDEX incoming_message_id ON incoming (inbox_no, message_id) WHERE message_id IS NOT NULL'),
     Statement('CREATE TABLE labels ( inbox_no INTEGER NOT NULL, label TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (inbox_no, label, seq) ) WITHOUT ROWID', 'CREATE TABLE labels ( inbox_no BIGINT NOT NULL, label TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (inbox_no, label, seq) )'),
     Statement('CREATE INDEX labels_message ON labels (seq)', 'CREATE INDEX labels_message ON labels (seq)'),
     Statement('CREATE TABLE lists ( account_no INTEGER NOT NULL, inbox_no INTEGER NOT NULL, direction TEXT NOT NULL, kind TEXT NOT NULL, entry TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (account_no, inbox_no, direction, kind, entry) ) WITHOUT ROWID', 'CREATE TABLE lists ( account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, direction TEXT NOT NULL, kind TEXT NOT NULL, entry TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (account_no, inbox_no, direction, kind, entry) )'),
     Statement('CREATE TABLE meta ( "key" TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY ("key") )', 'CREATE TABLE meta ( key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (key) )'),
+    Statement('CREATE TABLE stspolicies ( domain TEXT NOT NULL, policy_json TEXT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (domain) ) WITHOUT ROWID', 'CREATE TABLE stspolicies ( domain TEXT NOT NULL, policy_json TEXT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (domain) )'),
+    Statement('CREATE TABLE suppressions ( account_no INTEGER NOT NULL, address TEXT NOT NULL, why TEXT NOT NULL, reply TEXT NOT NULL, message_id TEXT, created_at BIGINT NOT NULL, PRIMARY KEY (account_no, address) ) WITHOUT ROWID', 'CREATE TABLE suppressions ( account_no BIGINT NOT NULL, address TEXT NOT NULL, why TEXT NOT NULL, reply TEXT NOT NULL, message_id TEXT, created_at BIGINT NOT NULL, PRIMARY KEY (account_no, address) )'),
+    Statement('CREATE TABLE upstreams ( name TEXT NOT NULL, uidvalidity BIGINT NOT NULL, last_uid BIGINT NOT NULL, since BIGINT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (name) )', 'CREATE TABLE upstreams ( name TEXT NOT NULL, uidvalidity BIGINT NOT NULL, last_uid BIGINT NOT NULL, since BIGINT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (name) )'),
     Statement('CREATE TABLE usages ( account_no INTEGER NOT NULL, period TEXT NOT NULL, used BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (account_no, period) ) WITHOUT ROWID', 'CREATE TABLE usages ( account_no BIGINT NOT NULL, period TEXT NOT NULL, used BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (account_no, period) )'),
     Statement('CREATE TABLE approvals ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, jti TEXT NOT NULL, target_tier TEXT, reason TEXT NOT NULL, context_json TEXT NOT NULL, action_label TEXT NOT NULL, comment TEXT, decided_by TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, decided_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (jti) )', 'CREATE TABLE approvals ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, jti TEXT NOT NULL, target_tier TEXT, reason TEXT NOT NULL, context_json TEXT NOT NULL, action_label TEXT NOT NULL, comment TEXT, decided_by TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, decided_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (jti) )'),
     Statement('CREATE INDEX approvals_open ON approvals (account_no, state)', 'CREATE INDEX approvals_open ON approvals (account_no, state)'),
+    Statement('CREATE TABLE domains ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, token TEXT NOT NULL, checks_json TEXT NOT NULL, created_at BIGINT NOT NULL, checked_at BIGINT, verified_at BIGINT, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )', 'CREATE TABLE domains ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, token TEXT NOT NULL, checks_json TEXT NOT NULL, created_at BIGINT NOT NULL, checked_at BIGINT, verified_at BIGINT, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )'),
+    Statement('CREATE INDEX domains_account ON domains (account_no, no)', 'CREATE INDEX domains_account ON domains (account_no, no)'),
+    Statement("CREATE UNIQUE INDEX domains_live_name ON domains (name) WHERE deleted_at IS NULL AND status = 'verified'", "CREATE UNIQUE INDEX domains_live_name ON domains (name) WHERE deleted_at IS NULL AND status = 'verified'"),
     Statement('CREATE TABLE events ( seq INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, type TEXT NOT NULL, payload_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )', 'CREATE TABLE events ( seq BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, type TEXT NOT NULL, payload_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (seq), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )'),
     Statement('CREATE INDEX events_account ON events (account_no, seq)', 'CREATE INDEX events_account ON events (account_no, seq)'),
     Statement('CREATE TABLE inboxes ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, address TEXT NOT NULL, display_name TEXT NOT NULL, status TEXT NOT NULL, metadata_json TEXT NOT NULL, client_id TEXT, next_n BIGINT DEFAULT 1 NOT NULL, change_seq BIGINT DEFAULT 0 NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, thread_count BIGINT DEFAULT 0 NOT NULL, storage_bytes BIGINT DEFAULT 0 NOT NULL, last_received_at BIGINT, created_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )', 'CREATE TABLE inboxes ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, address TEXT NOT NULL, display_name TEXT NOT NULL, status TEXT NOT NULL, metadata_json TEXT NOT NULL, client_id TEXT, next_n BIGINT DEFAULT 1 NOT NULL, change_seq BIGINT DEFAULT 0 NOT NULL, message_count BIGINT DEFAULT 0 NOT NULL, unread_count BIGINT DEFAULT 0 NOT NULL, thread_count BIGINT DEFAULT 0 NOT NULL, storage_bytes BIGINT DEFAULT 0 NOT NULL, last_received_at BIGINT, created_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )'),
@@ -776,13 +1004,13 @@ SCHEMA = (
     Statement('CREATE TABLE attachments ( no INTEGER NOT NULL, id TEXT NOT NULL, seq BIGINT NOT NULL, part TEXT NOT NULL, filename TEXT NOT NULL, content_type TEXT NOT NULL, content_id TEXT, disposition TEXT NOT NULL, size BIGINT NOT NULL, body_offset BIGINT NOT NULL, body_length BIGINT NOT NULL, sha256 TEXT NOT NULL, text TEXT, text_status TEXT, text_tries SMALLINT DEFAULT 0 NOT NULL, text_facts_json TEXT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(seq) REFERENCES messages (seq) )', 'CREATE TABLE attachments ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, seq BIGINT NOT NULL, part TEXT NOT NULL, filename TEXT NOT NULL, content_type TEXT NOT NULL, content_id TEXT, disposition TEXT NOT NULL, size BIGINT NOT NULL, body_offset BIGINT NOT NULL, body_length BIGINT NOT NULL, sha256 TEXT NOT NULL, text TEXT, text_status TEXT, text_tries SMALLINT DEFAULT 0 NOT NULL, text_facts_json TEXT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(seq) REFERENCES messages (seq) )'),
     Statement('CREATE INDEX attachments_message ON attachments (seq)', 'CREATE INDEX attachments_message ON attachments (seq)'),
     Statement("CREATE INDEX attachments_pending ON attachments (no) WHERE text_status = 'pending'", "CREATE INDEX attachments_pending ON attachments (no) WHERE text_status = 'pending'"),
-    Statement('CREATE TABLE queue ( no INTEGER NOT NULL, message_seq BIGINT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, state TEXT NOT NULL, mail_from TEXT NOT NULL, smtputf8 SMALLINT DEFAULT 0 NOT NULL, fingerprint TEXT NOT NULL, recipients BIGINT NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, send_at BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (no), FOREIGN KEY(message_seq) REFERENCES messages (seq), FOREIGN KEY(account_no) REFERENCES accounts (no), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )', 'CREATE TABLE queue ( no BIGSERIAL NOT NULL, message_seq BIGINT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, state TEXT NOT NULL, mail_from TEXT NOT NULL, smtputf8 SMALLINT DEFAULT 0 NOT NULL, fingerprint TEXT NOT NULL, recipients BIGINT NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, send_at BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (no), FOREIGN KEY(message_seq) REFERENCES messages (seq), FOREIGN KEY(account_no) REFERENCES accounts (no), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )'),
+    Statement("CREATE TABLE queue ( no INTEGER NOT NULL, message_seq BIGINT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, state TEXT NOT NULL, mail_from TEXT NOT NULL, smtputf8 SMALLINT DEFAULT 0 NOT NULL, fingerprint TEXT NOT NULL, recipients BIGINT NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, send_at BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, ret TEXT, envid TEXT, origin TEXT DEFAULT 'tool' NOT NULL, warned_at BIGINT, PRIMARY KEY (no), FOREIGN KEY(message_seq) REFERENCES messages (seq), FOREIGN KEY(account_no) REFERENCES accounts (no), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )", "CREATE TABLE queue ( no BIGSERIAL NOT NULL, message_seq BIGINT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, state TEXT NOT NULL, mail_from TEXT NOT NULL, smtputf8 SMALLINT DEFAULT 0 NOT NULL, fingerprint TEXT NOT NULL, recipients BIGINT NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, send_at BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, ret TEXT, envid TEXT, origin TEXT DEFAULT 'tool' NOT NULL, warned_at BIGINT, PRIMARY KEY (no), FOREIGN KEY(message_seq) REFERENCES messages (seq), FOREIGN KEY(account_no) REFERENCES accounts (no), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )"),
     Statement('CREATE INDEX queue_burst ON queue (account_no, counted_at)', 'CREATE INDEX queue_burst ON queue (account_no, counted_at)'),
     Statement('CREATE INDEX queue_fingerprint ON queue (inbox_no, fingerprint, created_at)', 'CREATE INDEX queue_fingerprint ON queue (inbox_no, fingerprint, created_at)'),
     Statement('CREATE UNIQUE INDEX queue_message ON queue (message_seq)', 'CREATE UNIQUE INDEX queue_message ON queue (message_seq)'),
     Statement("CREATE INDEX queue_scheduled ON queue (send_at) WHERE state = 'scheduled'", "CREATE INDEX queue_scheduled ON queue (send_at) WHERE state = 'scheduled'"),
     Statement('CREATE INDEX queue_waiting ON queue (account_no, state)', 'CREATE INDEX queue_waiting ON queue (account_no, state)'),
-    Statement('CREATE TABLE deliveries ( no INTEGER NOT NULL, id TEXT NOT NULL, queue_no BIGINT NOT NULL, recipient TEXT NOT NULL, domain TEXT NOT NULL, transport TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT, lease_owner TEXT, lease_until BIGINT, last_outcome TEXT, last_code BIGINT, last_enhanced TEXT, last_text TEXT, remote TEXT, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(queue_no) REFERENCES queue (no) )', 'CREATE TABLE deliveries ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, queue_no BIGINT NOT NULL, recipient TEXT NOT NULL, domain TEXT NOT NULL, transport TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT, lease_owner TEXT, lease_until BIGINT, last_outcome TEXT, last_code BIGINT, last_enhanced TEXT, last_text TEXT, remote TEXT, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(queue_no) REFERENCES queue (no) )'),
+    Statement('CREATE TABLE deliveries ( no INTEGER NOT NULL, id TEXT NOT NULL, queue_no BIGINT NOT NULL, recipient TEXT NOT NULL, domain TEXT NOT NULL, transport TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT, lease_owner TEXT, lease_until BIGINT, last_outcome TEXT, last_code BIGINT, last_enhanced TEXT, last_text TEXT, remote TEXT, finished_at BIGINT, notify TEXT, orcpt TEXT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(queue_no) REFERENCES queue (no) )', 'CREATE TABLE deliveries ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, queue_no BIGINT NOT NULL, recipient TEXT NOT NULL, domain TEXT NOT NULL, transport TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT, lease_owner TEXT, lease_until BIGINT, last_outcome TEXT, last_code BIGINT, last_enhanced TEXT, last_text TEXT, remote TEXT, finished_at BIGINT, notify TEXT, orcpt TEXT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(queue_no) REFERENCES queue (no) )'),
     Statement("CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE state = 'queued'", "CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE state = 'queued'"),
     Statement('CREATE INDEX deliveries_queue ON deliveries (queue_no)', 'CREATE INDEX deliveries_queue ON deliveries (queue_no)'),
 )

@@ -145,6 +145,8 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         """SELECT u.account_no || ' ' || u.period FROM usages u WHERE u.used < 0 OR u.used <>
            (SELECT coalesce(sum(q.recipients), 0) FROM queue q
             WHERE q.account_no = u.account_no AND (q.counted_day = u.period OR q.counted_month = u.period))
+           + (SELECT coalesce(sum(i.recipients), 0) FROM incoming i
+            WHERE i.account_no = u.account_no AND (i.counted_day = u.period OR i.counted_month = u.period))
            UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q WHERE q.counted_day IS NOT NULL AND NOT EXISTS
            (SELECT 1 FROM usages u WHERE u.account_no = q.account_no AND u.period = q.counted_day)
            UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q

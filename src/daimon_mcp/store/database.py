@@ -115,6 +115,10 @@ class Transaction:
         """All rows."""
         return self._connection.execute(statement.sqlite, values).fetchall()
 
+    def many(self, statement: Statement, rows: Sequence[dict[str, Any]]) -> None:
+        """Execute once for each row of values."""
+        self._connection.executemany(statement.sqlite, rows)
+
     def announce(self, change: Change) -> None:
         """Ring this after the commit; a rolled-back change is never announced."""
         self.changes.append(change)

@@ -57,8 +57,7 @@ def _reading(connection: sqlite3.Connection) -> None:
     )
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone():
         connection.execute("DROP INDEX threads_inbox")  # it has one more column now
-    for statement in SCHEMA:
-        connection.execute(re.sub(r"^CREATE (UNIQUE )?(TABLE|INDEX) ", r"CREATE \1\2 IF NOT EXISTS ", statement.sqlite))
+    _create_missing(connection)
     connection.execute(search.SCHEMA)
     search.rebuild(connection)
     for inbox_no, message_id in connection.execute("SELECT inbox_no, message_id FROM refs").fetchall():
@@ -82,6 +81,30 @@ def _reading(connection: sqlite3.Connection) -> None:
     )
 
 
+def _smtp(connection: sqlite3.Connection) -> None:
+    """Room for mail by SMTP in both directions: the spool, DSN parameters, domains and their keys, suppressions."""
+    _add_columns(
+        connection,
+        {
+            "accounts": ("smtp_rotated_at BIGINT", "sending_stopped_at BIGINT", "sending_stopped_why TEXT"),
+            "queue": (
+                "ret TEXT",
+                "envid TEXT",
+                "origin TEXT DEFAULT 'tool' NOT NULL",
+                "warned_at BIGINT",
+            ),
+            "deliveries": ("notify TEXT", "orcpt TEXT"),
+            "attempts": ("tls TEXT", "content_at BIGINT"),
+        },
+    )
+    _create_missing(connection)
+
+
+def _create_missing(connection: sqlite3.Connection) -> None:
+    for statement in SCHEMA:
+        connection.execute(re.sub(r"^CREATE (UNIQUE )?(TABLE|INDEX) ", r"CREATE \1\2 IF NOT EXISTS ", statement.sqlite))
+
+
 def _add_columns(connection: sqlite3.Connection, columns: Mapping[str, Sequence[str]]) -> None:
     for table, wanted in columns.items():
         known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
@@ -90,7 +113,7 @@ def _add_columns(connection: sqlite3.Connection, columns: Mapping[str, Sequence[
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
 
-STEPS: Sequence[Step] = (_create, _reading)
+STEPS: Sequence[Step] = (_create, _reading, _smtp)
 
 
 def migrate(connection: sqlite3.Connection, *, backups: Path, steps: Sequence[Step] = STEPS) -> None:

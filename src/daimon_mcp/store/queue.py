@@ -12,6 +12,7 @@ from daimon_mcp.store.database import Database, Row, Transaction
 
 WAITING, SCHEDULED, ACTIVE = "waiting", "scheduled", "active"
 LOCAL, RELAY = "local", "relay"
+TOOL, SMTP = "tool", "smtp"  # how a message came to us
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,20 @@ class StoredQueue:
     send_at: int | None
     created_at: int
     expires_at: int
+    ret: str | None
+    envid: str | None
+    origin: str
+    warned_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """One forward-path, how it is reached, and its DSN parameters (RFC 3461)."""
+
+    address: str
+    transport: str
+    notify: str | None = None
+    orcpt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +66,14 @@ class StoredDelivery:
     last_text: str | None
     remote: str | None
     finished_at: int | None
+    notify: str | None
+    orcpt: str | None
 
 
 def queue_of(row: Row) -> StoredQueue:
     """A row of the queue statements."""
-    no, seq, account_no, inbox_no, state, sender, utf8, recipients, at, day, month, send_at, created, expires = row
-    return StoredQueue(
-        no, seq, account_no, inbox_no, state, sender, bool(utf8), recipients, at, day, month, send_at, created, expires,
-    )  # fmt: skip
+    no, seq, account_no, inbox_no, state, sender, utf8, *rest = row
+    return StoredQueue(no, seq, account_no, inbox_no, state, sender, bool(utf8), *rest)
 
 
 def insert(
@@ -71,13 +86,16 @@ def insert(
     mail_from: str,
     smtputf8: bool,
     fingerprint: str,
-    recipients: Sequence[tuple[str, str]],
+    recipients: Sequence[NewRecipient],
     counted: tuple[int, str, str] | None,
     send_at: int | None,
     now: int,
     expires_at: int,
+    ret: str | None = None,
+    envid: str | None = None,
+    origin: str = TOOL,
 ) -> int:
-    """A queue row with one delivery for each `(address, transport)`; its number. Nothing is due yet."""
+    """A queue row with one delivery for each recipient; its number. Nothing is due yet."""
     counted_at, day, month = counted or (None, None, None)
     number: int = tx.scalar(
         sql.queue_insert,
@@ -95,18 +113,23 @@ def insert(
         send_at=send_at,
         created_at=now,
         expires_at=expires_at,
+        ret=ret,
+        envid=envid,
+        origin=origin,
     )
-    for address, transport in recipients:
+    for each in recipients:
         tx.run(
             sql.delivery_insert,
             id=new_id("dlv", now),
             queue_no=number,
-            recipient=address,
-            domain=address.rpartition("@")[2].lower(),
-            transport=transport,
+            recipient=each.address,
+            domain=each.address.rpartition("@")[2].lower(),
+            transport=each.transport,
             state=DeliveryState.WAITING,
             next_attempt_at=None,
             finished_at=None,
+            notify=each.notify,
+            orcpt=each.orcpt,
         )
     return number
 
@@ -147,6 +170,7 @@ def finish_attempt(
         enhanced_=attempt.enhanced,
         text_=attempt.text,
         remote_=attempt.remote,
+        tls_=attempt.tls,
     )
     row = tx.one(
         sql.delivery_result,

@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     or_,
     select,
@@ -72,6 +73,13 @@ idempotency = _table(t.Idempotency)
 usages = _table(t.Usages)
 events = _table(t.Events)
 approvals = _table(t.Approvals)
+upstreams = _table(t.Upstreams)
+fetched = _table(t.Fetched)
+incoming = _table(t.Incoming)
+suppressions = _table(t.Suppressions)
+domains = _table(t.Domains)
+dkimkeys = _table(t.DkimKeys)
+sts_policies = _table(t.StsPolicies)
 
 # -- meta ------------------------------------------------------------------------------------------------------------
 
@@ -81,15 +89,40 @@ meta_put = _meta_put.on_conflict_do_update(index_elements=["key"], set_={"value"
 
 # -- accounts and keys -----------------------------------------------------------------------------------------------
 
-account_insert = _insert(accounts, "no", "smtp_version").returning(accounts.c.no)
+account_insert = _insert(
+    accounts, "no", "smtp_version", "smtp_rotated_at", "sending_stopped_at", "sending_stopped_why"
+).returning(accounts.c.no)
 _account = select(
-    accounts.c.no, accounts.c.id, accounts.c.tier, accounts.c.status, accounts.c.created_at, accounts.c.smtp_version
+    accounts.c.no,
+    accounts.c.id,
+    accounts.c.tier,
+    accounts.c.status,
+    accounts.c.created_at,
+    accounts.c.smtp_version,
+    accounts.c.smtp_rotated_at,
+    accounts.c.sending_stopped_at,
+    accounts.c.sending_stopped_why,
 )
 account_by_no = _account.where(accounts.c.no == b("account_no"))
 account_by_id = _account.where(accounts.c.id == b("id"))
 account_list = _account.where(accounts.c.kind == "agent").order_by(accounts.c.no)
 account_set_tier = update(accounts).where(accounts.c.no == b("account_no")).values(tier=b("tier"))
 account_set_status = update(accounts).where(accounts.c.no == b("account_no")).values(status=b("status"))
+account_rotate_smtp = (
+    update(accounts)
+    .where(accounts.c.no == b("account_no"))
+    .values(smtp_version=accounts.c.smtp_version + 1, smtp_rotated_at=b("now"))
+)
+account_stop_sending = (
+    update(accounts)
+    .where(accounts.c.no == b("account_no"), accounts.c.sending_stopped_at.is_(None))
+    .values(sending_stopped_at=b("now"), sending_stopped_why=b("why"))
+)
+account_resume_sending = (
+    update(accounts)
+    .where(accounts.c.no == b("account_no"), accounts.c.sending_stopped_at.is_not(None))
+    .values(sending_stopped_at=None, sending_stopped_why=None)
+)
 
 key_insert = _insert(keys, "no", "last_used_at", "revoked_at")
 key_by_hash = (
@@ -946,7 +979,10 @@ draft_delete = delete(drafts).where(drafts.c.no == b("draft_no"))
 
 # -- queue -----------------------------------------------------------------------------------------------------------
 
-queue_insert = _insert(queue, "no").returning(queue.c.no)
+inbox_addresses = select(inboxes.c.address).where(
+    inboxes.c.account_no == b("account_no"), inboxes.c.deleted_at.is_(None)
+)
+queue_insert = _insert(queue, "no", "warned_at").returning(queue.c.no)
 _queue = select(
     queue.c.no,
     queue.c.message_seq,
@@ -962,6 +998,10 @@ _queue = select(
     queue.c.send_at,
     queue.c.created_at,
     queue.c.expires_at,
+    queue.c.ret,
+    queue.c.envid,
+    queue.c.origin,
+    queue.c.warned_at,
 )
 queue_by_message = _queue.where(queue.c.message_seq == b("seq"))
 queue_by_no = _queue.where(queue.c.no == b("queue_no"))
@@ -1041,20 +1081,54 @@ deliveries_of_queue = (
         deliveries.c.last_text,
         deliveries.c.remote,
         deliveries.c.finished_at,
+        deliveries.c.notify,
+        deliveries.c.orcpt,
     )
     .where(deliveries.c.queue_no == b("queue_no"))
     .order_by(deliveries.c.no)
 )
-deliveries_due = (
-    select(deliveries.c.no, deliveries.c.id, deliveries.c.queue_no, deliveries.c.recipient, deliveries.c.attempts)
+_due = and_(
+    deliveries.c.state == "queued",
+    deliveries.c.next_attempt_at <= b("now"),
+    or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= b("now")),
+)
+# Content was under way when the last attempt was cut off: whether it arrived, nobody knows, so it is not sent again.
+_unsettled = (
+    select(attempts.c.n)
     .where(
-        deliveries.c.state == "queued",
-        deliveries.c.next_attempt_at <= b("now"),
-        or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= b("now")),
+        attempts.c.delivery_no == deliveries.c.no,
+        attempts.c.n == deliveries.c.attempts,
+        attempts.c.ended_at.is_(None),
+        attempts.c.content_at.is_not(None),
     )
+    .exists()
+)
+# `busy` are domains with a space before and after each, for which nothing more is to be claimed now.
+deliveries_due = (
+    select(
+        deliveries.c.no,
+        deliveries.c.id,
+        deliveries.c.queue_no,
+        deliveries.c.recipient,
+        deliveries.c.attempts,
+        deliveries.c.notify,
+        deliveries.c.orcpt,
+        queue.c.mail_from,
+        queue.c.smtputf8,
+        queue.c.expires_at,
+        queue.c.ret,
+        queue.c.envid,
+        queue.c.created_at,
+        queue.c.warned_at,
+        messages.c.id.label("message_id"),
+        messages.c.blob_hash,
+    )
+    .join(queue, queue.c.no == deliveries.c.queue_no)
+    .join(messages, messages.c.seq == queue.c.message_seq)
+    .where(_due, ~_unsettled, b("busy").notlike("% " + deliveries.c.domain + " %"))
     .order_by(deliveries.c.next_attempt_at, deliveries.c.no)
     .limit(b("limit"))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, of=deliveries)
 )
 delivery_lease = (
     update(deliveries)
@@ -1065,6 +1139,30 @@ delivery_lease = (
         lease_owner=b("owner"),
         lease_until=b("until"),
     )
+)
+# Such attempts of an earlier process, or of ours when their lease has run out.
+attempts_cut_off = (
+    select(
+        deliveries.c.no,
+        deliveries.c.queue_no,
+        deliveries.c.recipient,
+        deliveries.c.notify,
+        deliveries.c.orcpt,
+        attempts.c.n,
+        attempts.c.remote,
+    )
+    .join(attempts, and_(attempts.c.delivery_no == deliveries.c.no, attempts.c.n == deliveries.c.attempts))
+    .where(
+        deliveries.c.state == "queued",
+        or_(deliveries.c.lease_owner != b("owner"), deliveries.c.lease_until <= b("now")),
+        attempts.c.ended_at.is_(None),
+        attempts.c.content_at.is_not(None),
+    )
+)
+attempt_content = (
+    update(attempts)
+    .where(attempts.c.delivery_no == b("delivery_no_"), attempts.c.n == b("n_"))
+    .values(content_at=b("now"))
 )
 delivery_release_leases = (
     update(deliveries)
@@ -1081,7 +1179,7 @@ deliveries_next = select(
             else_=deliveries.c.next_attempt_at,
         )
     )
-).where(deliveries.c.state == "queued")
+).where(deliveries.c.state == "queued", b("busy").notlike("% " + deliveries.c.domain + " %"))
 delivery_start = (
     update(deliveries)
     .where(deliveries.c.queue_no == b("queue_no"), deliveries.c.transport == "relay", deliveries.c.state == "waiting")
@@ -1122,7 +1220,7 @@ delivery_reported = (
 deliveries_delete = delete(deliveries).where(deliveries.c.queue_no == b("queue_no"))
 deliveries_pending = select(func.count()).select_from(deliveries).where(deliveries.c.state == "queued")
 
-attempt_insert = _insert(attempts, "ended_at", "outcome", "code", "enhanced", "text", "remote")
+attempt_insert = _insert(attempts, "ended_at", "outcome", "code", "enhanced", "text", "remote", "tls", "content_at")
 attempt_finish = (
     update(attempts)
     .where(attempts.c.delivery_no == b("delivery_no_"), attempts.c.n == b("n_"))
@@ -1133,7 +1231,245 @@ attempt_finish = (
         enhanced=b("enhanced_"),
         text=b("text_"),
         remote=b("remote_"),
+        tls=b("tls_"),
     )
+)
+
+# What explains the delivery of one message: every try, newest first, and the reports in its thread.
+attempts_of_queue = (
+    select(
+        attempts.c.delivery_no,
+        attempts.c.n,
+        attempts.c.started_at,
+        attempts.c.ended_at,
+        attempts.c.outcome,
+        attempts.c.code,
+        attempts.c.enhanced,
+        attempts.c.text,
+        attempts.c.remote,
+        attempts.c.tls,
+    )
+    .join(deliveries, deliveries.c.no == attempts.c.delivery_no)
+    .where(
+        deliveries.c.queue_no == b("queue_no"),
+        or_(b("only_delivery") == 0, deliveries.c.no == b("only_delivery")),
+    )
+    .order_by(attempts.c.started_at.desc(), attempts.c.delivery_no.desc(), attempts.c.n.desc())
+    .limit(b("limit"))
+)
+reports_of_thread = (
+    select(messages.c.id, messages.c.kind, messages.c.received_at, bodies.c.reading_json)
+    .join(bodies, bodies.c.seq == messages.c.seq)
+    .where(
+        messages.c.thread_seq == b("thread_seq"),
+        messages.c.seq > b("after"),
+        messages.c.direction == "inbound",
+        messages.c.kind.in_(["bounce", "notification"]),
+        messages.c.deleted_at.is_(None),
+    )
+    .order_by(messages.c.seq.desc())
+    .limit(b("limit"))
+)
+queue_warn = (
+    update(queue)
+    .where(queue.c.no == b("queue_no"), queue.c.warned_at.is_(None))
+    .values(warned_at=b("now"))
+    .returning(queue.c.no)
+)
+
+# -- the spool of accepted mail --------------------------------------------------------------------------------------
+
+incoming_insert = _insert(incoming, "no", "tries", "failed").returning(incoming.c.no)
+incoming_due = (
+    select(incoming.c.no, incoming.c.size)
+    .where(incoming.c.failed == 0, incoming.c.no > b("after"))
+    .order_by(incoming.c.no)
+    .limit(b("limit"))
+)
+incoming_get = select(
+    incoming.c.no,
+    incoming.c.id,
+    incoming.c.origin,
+    incoming.c.account_no,
+    incoming.c.inbox_no,
+    incoming.c.fingerprint,
+    incoming.c.recipients,
+    incoming.c.counted_at,
+    incoming.c.counted_day,
+    incoming.c.counted_month,
+    incoming.c.envelope_json,
+    incoming.c.peer_json,
+    incoming.c.size,
+    incoming.c.data,
+    incoming.c.file,
+    incoming.c.received_at,
+    incoming.c.tries,
+).where(incoming.c.no == b("no"))
+incoming_try = update(incoming).where(incoming.c.no == b("no")).values(tries=incoming.c.tries + 1)
+incoming_failed = update(incoming).where(incoming.c.no == b("no")).values(failed=1)
+incoming_again = update(incoming).where(incoming.c.failed == 1).values(failed=0, tries=0)
+incoming_delete = delete(incoming).where(incoming.c.no == b("no")).returning(incoming.c.no)
+incoming_same = (
+    select(incoming.c.id)
+    .where(
+        incoming.c.inbox_no == b("inbox_no"),
+        incoming.c.message_id == b("message_id"),
+        incoming.c.fingerprint == b("fingerprint"),
+    )
+    .limit(1)
+)
+incoming_files = select(incoming.c.file).where(incoming.c.file.is_not(None))
+incoming_pending = select(func.count(), func.coalesce(func.sum(incoming.c.size), 0)).where(incoming.c.failed == 0)
+incoming_burst = select(func.coalesce(func.sum(incoming.c.recipients), 0)).where(
+    incoming.c.account_no == b("account_no"), incoming.c.counted_at > b("since"), incoming.c.counted_at <= b("until")
+)
+submitted_same = (
+    select(messages.c.id)
+    .join(queue, queue.c.message_seq == messages.c.seq)
+    .where(
+        messages.c.inbox_no == b("inbox_no"),
+        messages.c.message_id == b("message_id"),
+        queue.c.fingerprint == b("fingerprint"),
+    )
+    .limit(1)
+)
+
+# -- suppressions ----------------------------------------------------------------------------------------------------
+
+suppression_get = select(suppressions.c.why).where(
+    suppressions.c.account_no == b("account_no"), suppressions.c.address == b("address")
+)
+suppression_any = select(suppressions.c.address).where(suppressions.c.account_no == b("account_no")).limit(1)
+suppression_put = upsert(suppressions).values({c.name: b(c.name) for c in suppressions.c}).on_conflict_do_nothing()
+suppression_delete = (
+    delete(suppressions)
+    .where(suppressions.c.account_no == b("account_no"), suppressions.c.address == b("address"))
+    .returning(suppressions.c.address)
+)
+suppressions_page = (
+    select(
+        suppressions.c.address,
+        suppressions.c.why,
+        suppressions.c.reply,
+        suppressions.c.message_id,
+        suppressions.c.created_at,
+    )
+    .where(suppressions.c.account_no == b("account_no"), suppressions.c.address > b("after"))
+    .order_by(suppressions.c.address)
+    .limit(b("limit"))
+)
+
+# -- domains ---------------------------------------------------------------------------------------------------------
+
+dkim_insert = _insert(dkimkeys, "no", "seen_at", "retired_at")
+# Keys to sign with: those that were seen in the DNS, and all while none was.
+_seen = dkimkeys.alias("seen")
+dkim_of_domain = (
+    select(dkimkeys.c.selector, dkimkeys.c.algorithm, dkimkeys.c.private, dkimkeys.c.public)
+    .where(
+        dkimkeys.c.domain == b("domain"),
+        dkimkeys.c.retired_at.is_(None),
+        or_(
+            dkimkeys.c.seen_at.is_not(None),
+            ~exists().where(
+                _seen.c.domain == dkimkeys.c.domain, _seen.c.retired_at.is_(None), _seen.c.seen_at.is_not(None)
+            ),
+        ),
+    )
+    .order_by(dkimkeys.c.no)
+)
+dkim_published = (
+    select(dkimkeys.c.selector, dkimkeys.c.algorithm, dkimkeys.c.public, dkimkeys.c.created_at, dkimkeys.c.seen_at)
+    .where(dkimkeys.c.domain == b("domain"), dkimkeys.c.retired_at.is_(None))
+    .order_by(dkimkeys.c.no)
+)
+_dkim_one = and_(dkimkeys.c.domain == b("domain"), dkimkeys.c.selector == b("selector"))
+dkim_seen = update(dkimkeys).where(_dkim_one, dkimkeys.c.seen_at.is_(None)).values(seen_at=b("now"))
+dkim_retire = update(dkimkeys).where(_dkim_one, dkimkeys.c.retired_at.is_(None)).values(retired_at=b("now"))
+dkim_drop = delete(dkimkeys).where(dkimkeys.c.domain == b("domain"))
+
+domain_insert = _insert(domains, "no", "checked_at", "verified_at", "deleted_at")
+_domain = select(
+    domains.c.no,
+    domains.c.id,
+    domains.c.account_no,
+    domains.c.name,
+    domains.c.status,
+    domains.c.token,
+    domains.c.checks_json,
+    domains.c.created_at,
+    domains.c.checked_at,
+    domains.c.verified_at,
+)
+domain_by_id = _domain.where(domains.c.id == b("id"), domains.c.deleted_at.is_(None))
+domain_of_account = _domain.where(
+    domains.c.account_no == b("account_no"), domains.c.name == b("name"), domains.c.deleted_at.is_(None)
+)
+domain_verified = _domain.where(
+    domains.c.name == b("name"), domains.c.status == "verified", domains.c.deleted_at.is_(None)
+)
+domains_page = (
+    _domain.where(domains.c.account_no == b("account_no"), domains.c.no < b("before"), domains.c.deleted_at.is_(None))
+    .order_by(domains.c.no.desc())
+    .limit(b("limit"))
+)
+domains_all = (
+    select(accounts.c.id.label("account_id"), domains.c.id.label("domain_id"), domains.c.name, domains.c.status)
+    .join(accounts, accounts.c.no == domains.c.account_no)
+    .where(domains.c.deleted_at.is_(None))
+    .order_by(domains.c.name, domains.c.no)
+)
+domains_count = (
+    select(func.count())
+    .select_from(domains)
+    .where(domains.c.account_no == b("account_no"), domains.c.deleted_at.is_(None))
+)
+domains_created_since = (
+    select(domains.c.created_at)
+    .where(domains.c.account_no == b("account_no"), domains.c.created_at > b("since"))
+    .order_by(domains.c.created_at)
+)
+domains_of_name = (
+    select(domains.c.account_no, domains.c.status)
+    .where(domains.c.name == b("name"), domains.c.deleted_at.is_(None))
+    .order_by(domains.c.no)
+)
+domains_verified = select(domains.c.name).where(domains.c.status == "verified", domains.c.deleted_at.is_(None))
+domain_checked = (
+    update(domains)
+    .where(domains.c.no == b("domain_no"))
+    .values(
+        status=b("new_status"),
+        checks_json=b("new_checks"),
+        checked_at=b("now"),
+        verified_at=func.coalesce(domains.c.verified_at, b("new_verified_at")),
+    )
+)
+domain_delete = (
+    update(domains)
+    .where(domains.c.no == b("domain_no"), domains.c.deleted_at.is_(None))
+    .values(deleted_at=b("now"))
+    .returning(domains.c.id)
+)
+# Some of an account's live inboxes on a domain; `pattern` is `%@domain`.
+inboxes_on_domain = (
+    select(inboxes.c.address)
+    .where(
+        inboxes.c.account_no == b("account_no"),
+        inboxes.c.deleted_at.is_(None),
+        inboxes.c.address.like(b("pattern")),
+    )
+    .order_by(inboxes.c.address)
+    .limit(b("limit"))
+)
+
+# -- MTA-STS ---------------------------------------------------------------------------------------------------------
+
+sts_get = select(sts_policies.c.policy_json).where(sts_policies.c.domain == b("domain"))
+_sts_put = upsert(sts_policies).values({c.name: b(c.name) for c in sts_policies.c})
+sts_put = _sts_put.on_conflict_do_update(
+    index_elements=["domain"],
+    set_={"policy_json": _sts_put.excluded.policy_json, "updated_at": _sts_put.excluded.updated_at},
 )
 
 # -- idempotency and usage -------------------------------------------------------------------------------------------
@@ -1234,3 +1570,28 @@ approvals_close_others = (
     )
     .values(state="closed", decided_at=b("now"))
 )
+
+# -- mailboxes elsewhere ---------------------------------------------------------------------------------------------
+
+upstream_get = select(upstreams.c.uidvalidity, upstreams.c.last_uid, upstreams.c.since).where(
+    upstreams.c.name == b("name")
+)
+_upstream_put = upsert(upstreams).values({c.name: b(c.name) for c in upstreams.c})
+upstream_put = _upstream_put.on_conflict_do_update(
+    index_elements=["name"],
+    set_={name: _upstream_put.excluded[name] for name in ("uidvalidity", "last_uid", "since", "updated_at")},
+)
+upstream_advance = (
+    update(upstreams)
+    .where(upstreams.c.name == b("name"), upstreams.c.uidvalidity == b("uidvalidity"), upstreams.c.last_uid < b("uid"))
+    .values(last_uid=b("uid"), updated_at=b("now"))
+)
+fetched_insert = _insert_once(fetched)
+_fetched_there = (fetched.c.name == b("name"), fetched.c.uidvalidity == b("uidvalidity"))
+fetched_again = (
+    update(fetched)
+    .where(fetched.c.name == b("name"), fetched.c.digest == b("digest"))
+    .values(uidvalidity=b("uidvalidity"), uid=b("uid"), pending=b("pending"))
+)
+fetched_untidied = select(fetched.c.uid).where(*_fetched_there, fetched.c.pending == 1).order_by(fetched.c.uid)
+fetched_tidied = update(fetched).where(*_fetched_there, fetched.c.uid == b("uid")).values(pending=0)

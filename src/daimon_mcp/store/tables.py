@@ -53,6 +53,10 @@ class Accounts(SQLModel, table=True):
     status: str = _text()
     smtp_version: int = _big(1)
     created_at: int = _big()
+    smtp_rotated_at: int | None = _big()
+    # Sending was stopped because of what the account's mail programs did, until the operator clears it.
+    sending_stopped_at: int | None = _big()
+    sending_stopped_why: str | None = _text()
 
 
 class Keys(SQLModel, table=True):
@@ -428,10 +432,20 @@ class Queue(SQLModel, table=True):
     send_at: int | None = _big()
     created_at: int = _big()
     expires_at: int = _big()
+    # DSN parameters of the submission (RFC 3461): RET and ENVID.
+    ret: str | None = _text()
+    envid: str | None = _text()
+    # How it came to us: `tool` or `smtp`.
+    origin: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "tool"})
+    # The sender was told that it takes long.
+    warned_at: int | None = _big()
 
 
 class Deliveries(SQLModel, table=True):
-    """One recipient of a queued message, with its lease and its last answer."""
+    """One recipient of a queued message, with its lease and its last answer.
+
+    `state` `held` is the operator's doing. `notify` and `orcpt` are DSN parameters (RFC 3461).
+    """
 
     __table_args__ = (
         Index("deliveries_queue", "queue_no"),
@@ -460,10 +474,16 @@ class Deliveries(SQLModel, table=True):
     last_text: str | None = _text()
     remote: str | None = _text()
     finished_at: int | None = _big()
+    notify: str | None = _text()
+    orcpt: str | None = _text()
 
 
 class Attempts(SQLModel, table=True):
-    """One SMTP try for one recipient. Written before dialling; `outcome` null means it never came back."""
+    """One SMTP try for one recipient. Written before dialling; `outcome` null means it never came back.
+
+    `content_at` is on disk before the content ends: a try that was cut off after it may have handed the mail over, one
+    without it has not.
+    """
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
@@ -476,6 +496,8 @@ class Attempts(SQLModel, table=True):
     enhanced: str | None = _text()
     text: str | None = _text()
     remote: str | None = _text()
+    tls: str | None = _text()
+    content_at: int | None = _big()
 
 
 class Idempotency(SQLModel, table=True):
@@ -535,3 +557,158 @@ class Approvals(SQLModel, table=True):
     created_at: int = _big()
     expires_at: int = _big()
     decided_at: int | None = _big()
+
+
+class Incoming(SQLModel, table=True):
+    """The spool: mail that is acknowledged and durable, and not yet filed; the row goes when it is.
+
+    `origin` is mx, lmtp, http, upstream or smtp (a submission, whose `account_no` and `inbox_no` are known and whose
+    `id` becomes the message's). Content is in `data`, or in a `file` of the spool folder. `tries` is counted before
+    each try, so that mail which kills its reader is put aside (`failed`) and not read for ever.
+    """
+
+    __table_args__ = (
+        Index(
+            "incoming_message_id",
+            "inbox_no",
+            "message_id",
+            sqlite_where=text("message_id IS NOT NULL"),
+            postgresql_where=text("message_id IS NOT NULL"),
+        ),
+        Index(
+            "incoming_counted",
+            "account_no",
+            "counted_at",
+            sqlite_where=text("account_no IS NOT NULL"),
+            postgresql_where=text("account_no IS NOT NULL"),
+        ),
+    )
+
+    no: int | None = _auto_key()
+    id: str = _text()
+    origin: str = _text()
+    account_no: int | None = _big()
+    inbox_no: int | None = _big()
+    message_id: str | None = _text()
+    fingerprint: str | None = _text()
+    # Sends counted for a submission, as in `queue`.
+    recipients: int = _big(0)
+    counted_at: int | None = _big()
+    counted_day: str | None = _text()
+    counted_month: str | None = _text()
+    envelope_json: str = _text()
+    peer_json: str = _text()
+    size: int = _big()
+    data: bytes | None = Field(default=None, sa_type=LargeBinary)
+    file: str | None = _text()
+    received_at: int = _big()
+    tries: int = _small()
+    failed: int = _small()
+
+
+class Suppressions(SQLModel, table=True):
+    """Addresses an account no longer writes to, because mail to them bounced for good or was complained about."""
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    account_no: int = _key()
+    address: str = Field(primary_key=True, sa_type=Text)
+    why: str = _text()
+    reply: str = _text()
+    message_id: str | None = _text()
+    created_at: int = _big()
+
+
+class Domains(SQLModel, table=True):
+    """Domains of accounts. Mail for one is taken, and inboxes made on it, once it is shown to be the account's."""
+
+    __table_args__ = (
+        Index(
+            "domains_live_name",
+            "name",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL AND status = 'verified'"),
+            postgresql_where=text("deleted_at IS NULL AND status = 'verified'"),
+        ),
+        Index("domains_account", "account_no", "no"),
+    )
+
+    no: int | None = _auto_key()
+    id: str = Field(sa_type=Text, unique=True)
+    account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
+    name: str = _text()
+    status: str = _text()
+    token: str = _text()
+    checks_json: str = _text()
+    created_at: int = _big()
+    checked_at: int | None = _big()
+    verified_at: int | None = _big()
+    deleted_at: int | None = _big()
+
+
+class DkimKeys(SQLModel, table=True):
+    """Signing keys of a domain. `private` is encrypted under the master key, so that the store alone gives none away.
+
+    `seen_at` is when the public half was first found in the DNS.
+    """
+
+    __table_args__ = (UniqueConstraint("domain", "selector", name="dkimkeys_selector"),)
+
+    no: int | None = _auto_key()
+    domain: str = _text()
+    selector: str = _text()
+    algorithm: str = _text()
+    private: bytes = Field(sa_type=LargeBinary)
+    public: str = _text()
+    created_at: int = _big()
+    seen_at: int | None = _big()
+    retired_at: int | None = _big()
+
+
+class StsPolicies(SQLModel, table=True):
+    """MTA-STS policies as fetched (RFC 8461 §3.2), so that a restart does not forget what a domain has promised."""
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    domain: str = Field(primary_key=True, sa_type=Text)
+    policy_json: str = _text()
+    updated_at: int = _big()
+
+
+class Upstreams(SQLModel, table=True):
+    """How far each mailbox elsewhere has been read; moved on in the transaction that takes its mail in.
+
+    `since` is when it was first read (mail of before is not wanted), or 0.
+    """
+
+    name: str = Field(primary_key=True, sa_type=Text)
+    uidvalidity: int = _big()
+    last_uid: int = _big()
+    since: int = _big()
+    updated_at: int = _big()
+
+
+class Fetched(SQLModel, table=True):
+    """Mail taken from a mailbox elsewhere, by the SHA-256 of its bytes there, so that new numbers bring it only once.
+
+    `uidvalidity` and `uid` are where it was last seen; `pending` is 1 while something is to be done to it there.
+    """
+
+    __table_args__ = (
+        Index(
+            "fetched_pending",
+            "name",
+            "uidvalidity",
+            "uid",
+            sqlite_where=text("pending = 1"),
+            postgresql_where=text("pending = 1"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    name: str = Field(primary_key=True, sa_type=Text)
+    digest: str = Field(primary_key=True, sa_type=Text)
+    uidvalidity: int = _big()
+    uid: int = _big()
+    pending: int = _small()
+    fetched_at: int = _big()

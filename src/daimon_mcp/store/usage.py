@@ -26,15 +26,17 @@ def in_tx(tx: Transaction, account_no: int, *, at: int, now: int) -> Usage:
 
 def last_minute(tx: Transaction, account_no: int, now: int) -> int:
     """What has left within the last minute."""
-    return _used(tx.one(sql.queue_burst, account_no=account_no, since=now - MINUTE, until=now))
+    minute = {"account_no": account_no, "since": now - MINUTE, "until": now}
+    return _used(tx.one(sql.queue_burst, **minute)) + _used(tx.one(sql.incoming_burst, **minute))
 
 
 async def current(database: Database, account_no: int, now: int) -> Usage:
     """What is used up now."""
+    minute = {"account_no": account_no, "since": now - MINUTE, "until": now}
     return Usage(
         _used(await database.one(sql.usage_get, account_no=account_no, period=day_period(now))),
         _used(await database.one(sql.usage_get, account_no=account_no, period=month_period(now))),
-        _used(await database.one(sql.queue_burst, account_no=account_no, since=now - MINUTE, until=now)),
+        _used(await database.one(sql.queue_burst, **minute)) + _used(await database.one(sql.incoming_burst, **minute)),
     )
 
 

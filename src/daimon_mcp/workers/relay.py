@@ -1,14 +1,16 @@
 """The relay worker: takes what is due from the queue, hands it to a transport, and puts on record what came of it.
 
-The core has the attempt, its lease and the next attempt's time on disk before a message gets here, so being killed at
-any line costs at most a repetition, and a message that crashes us cannot do so in a tight loop. Which outcome leads
-to a retry, a bounce or a question is the core's to decide.
+The core has the attempt, its lease and the next attempt's time on disk before a message gets here, and, before its
+content ends, that it may have been handed over. So being killed at any line loses nothing and sends nothing twice, and
+a message that crashes us cannot do so in a tight loop. Which outcome leads to a retry, a bounce or a question is the
+core's to decide.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import anyio
@@ -17,8 +19,9 @@ import anyio.abc
 from daimon_mcp.changes.bus import ChangeBus
 from daimon_mcp.domain.changes import Change, QueueChanged
 from daimon_mcp.domain.clock import Clock
-from daimon_mcp.domain.queue import Attempt, ClaimedMessage, Outcome
+from daimon_mcp.domain.queue import Attempt, ClaimedDelivery, ClaimedMessage, Handover, Outcome
 from daimon_mcp.logs import new_cid
+from daimon_mcp.workers.pacing import Pacing
 from daimon_mcp.workers.transports import Transport
 
 log = logging.getLogger(__name__)
@@ -29,42 +32,55 @@ LEAST_SECONDS: Final = 0.25  # when something is due that is not to be had: it i
 FAILURE_SECONDS: Final = 5.0
 RECORD_SECONDS: Final = 10.0
 RECORD_PAUSES: Final = (0.1, 0.5)
+AHEAD: Final = 2  # messages claimed for each that may be on its way, so that the next one is at hand
+MOST_UNRECORDED: Final = 500
+_STOPPED: Final = "the server was stopped during the attempt"
 
 
 class Delivering(Protocol):
     """The core's side of the queue."""
 
-    async def claim(self, limit: int) -> list[ClaimedMessage]:
-        """Lease up to `limit` messages that are due."""
+    async def claim(self, limit: int, busy: Sequence[str] = ()) -> list[ClaimedMessage]:
+        """Lease up to `limit` recipients that are due, none of a domain in `busy`."""
         ...
 
-    async def next_due(self) -> int | None:
+    async def next_due(self, busy: Sequence[str] = ()) -> int | None:
         """When to look again (epoch µs); None when nothing waits."""
+        ...
+
+    async def handovers(
+        self, message: ClaimedMessage, deliveries: Sequence[ClaimedDelivery]
+    ) -> list[tuple[Sequence[ClaimedDelivery], Handover]]:
+        """The transactions that bring a message to these recipients, who have one destination."""
+        ...
+
+    async def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> None:
+        """Put down that from now on the message may have been handed over."""
         ...
 
     async def record(self, message: ClaimedMessage, results: Mapping[int, Attempt]) -> None:
         """Store what came of an attempt, by `ClaimedDelivery.no`, and end the lease."""
         ...
 
+    async def settle_cut_off(self) -> None:
+        """Settle attempts whose lease ran out while their content was under way."""
+        ...
+
 
 class _Underway:
-    """One message in a transport's hands."""
+    """One transaction in a transport's hands."""
 
-    def __init__(self, message: ClaimedMessage) -> None:
-        self.message = message
+    def __init__(self) -> None:
         self.scope = anyio.CancelScope(shield=True)
         self.content_begun = False
 
-    def begin_content(self) -> None:
-        """From here on the message may have been handed over."""
-        self.content_begun = True
-
 
 class RelayWorker:
-    """Relays up to `concurrency` messages at a time. Without a transport, everything due is DEFERRED.
+    """Relays up to `concurrency` messages at a time, to each destination as many as it takes well, from `first` on.
 
-    When it is cancelled, a message whose content is on its way has `grace` seconds to get its answer; then, and for
-    all others at once, the attempt is broken off, and recorded as what it is.
+    Without a transport, everything due is DEFERRED. When it is cancelled, a message whose content is on its way has
+    `grace` seconds to get its answer; then, and for all others at once, the attempt is broken off, and recorded as
+    what it is.
     """
 
     def __init__(
@@ -75,6 +91,7 @@ class RelayWorker:
         bus: ChangeBus,
         clock: Clock,
         concurrency: int = 5,
+        first: int | None = None,
         grace: float = 10.0,
     ) -> None:
         self._delivering = delivering
@@ -83,8 +100,13 @@ class RelayWorker:
         self._clock = clock
         self._concurrency = concurrency
         self._grace = grace
+        self._pacing = Pacing(clock, most=concurrency, first=concurrency if first is None else first)
         self._underway: set[_Underway] = set()
+        self._claimed = 0  # messages that are not handed over yet
+        self._recording = 0
+        self._stopping = False
         self._wake = anyio.Event()
+        self._ended = anyio.Event()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled; no message and no failure of the store ends it."""
@@ -111,31 +133,31 @@ class RelayWorker:
 
     async def _start_due(self, tasks: anyio.abc.TaskGroup) -> bool:
         """Start what is due and has a place; whether that was anything."""
-        free = self._concurrency - len(self._underway)
-        if free <= 0:
-            return False
+        most = AHEAD * self._concurrency
+        free = most - self._claimed
+        if (self._claimed and free < self._concurrency) or self._recording >= MOST_UNRECORDED:
+            return False  # several at once: claiming costs a commit
         claimed: list[ClaimedMessage] = []
         try:
             with anyio.CancelScope(shield=True):  # a lease nobody knows of would delay its messages
-                claimed = await self._delivering.claim(free)
+                claimed = await self._delivering.claim(free, self._pacing.full())
         except Exception:
             log.exception("cannot claim what is due")
             with anyio.move_on_after(FAILURE_SECONDS):
                 await self._wake.wait()
             return True
         for message in claimed:
-            underway = _Underway(message)
-            self._underway.add(underway)
-            tasks.start_soon(self._deliver, underway)
+            self._claimed += 1
+            tasks.start_soon(self._deliver, message)
         return bool(claimed)
 
     async def _rest(self) -> None:
         """Until something falls due, a bell rings, a place becomes free, or it is time to look anyway."""
-        with anyio.move_on_after(POLL_SECONDS):
+        with anyio.move_on_after(POLL_SECONDS) as nap:
             due = None
-            if len(self._underway) < self._concurrency:
+            if not self._claimed:
                 try:
-                    due = await self._delivering.next_due()
+                    due = await self._next_due()
                 except Exception:
                     log.exception("cannot tell what is due next")
             if due is None:
@@ -145,50 +167,140 @@ class RelayWorker:
                     return await self._wake.wait()
                 if self._clock.seconds_until(due) <= 0:
                     return None
+        if nap.cancelled_caught:
+            try:
+                await self._delivering.settle_cut_off()
+            except Exception:
+                log.exception("cannot settle attempts that were cut off")
+        return None
 
-    async def _deliver(self, underway: _Underway) -> None:
+    async def _next_due(self) -> int | None:
+        """When there may be something to do: what is due, or a destination that may be tried again."""
+        opening = self._pacing.next_opening()
+        due = await self._delivering.next_due(self._pacing.full())
+        return min((each for each in (due, opening) if each is not None), default=None)
+
+    async def _deliver(self, message: ClaimedMessage) -> None:
+        # Being cancelled comes in by `_finish`, so that whatever came of a message is put on record.
+        with anyio.CancelScope(shield=True):
+            await self._deliver_shielded(message)
+
+    async def _deliver_shielded(self, message: ClaimedMessage) -> None:
         cid = new_cid()
+        results: dict[int, Attempt] = {}
         try:
-            results = await self._relay(underway, cid)
-            await self._record(underway.message, results)
+            groups: dict[str, list[ClaimedDelivery]] = {}
+            for delivery in message.deliveries:
+                groups.setdefault(self._destination(delivery), []).append(delivery)
+            if len(groups) == 1:
+                ((destination, deliveries),) = groups.items()
+                await self._to_one(message, destination, deliveries, results, cid)
+            else:
+                async with anyio.create_task_group() as tasks:
+                    for destination, deliveries in groups.items():
+                        tasks.start_soon(self._to_one, message, destination, deliveries, results, cid)
+        finally:
+            self._claimed -= 1
+            self._wake.set()
+        self._recording += 1
+        try:
+            await self._record(message, results)
+        finally:
+            self._recording -= 1
+            self._wake.set()
+            self._tell()
+
+    def _destination(self, delivery: ClaimedDelivery) -> str:
+        return "" if self._transport is None else self._transport.destination(delivery.recipient.address)
+
+    async def _to_one(
+        self,
+        message: ClaimedMessage,
+        destination: str,
+        deliveries: Sequence[ClaimedDelivery],
+        results: dict[int, Attempt],
+        cid: str,
+    ) -> None:
+        """To one destination, when it has room; each delivery has a result then, whatever happens."""
+        text = "no relay is configured"
+        try:
+            if self._transport is not None:
+                if await self._room(destination):
+                    return await self._paced(message, destination, deliveries, results)
+                text = _STOPPED if self._stopping else f"{destination} did not answer shortly before"
+        except Exception:
+            log.exception("relaying %s failed", message.message_id)
+            text = f"internal error, id {cid}"
+        finally:
+            for delivery in deliveries:
+                results.setdefault(delivery.no, Attempt(Outcome.DEFERRED, None, None, text, ""))
+                self._log(message, delivery, results[delivery.no])
+        return None
+
+    async def _room(self, destination: str) -> bool:
+        """Wait for room there; False when the worker stops, or nobody gets through to that place just now."""
+        while not self._pacing.room(destination):
+            if self._stopping or self._pacing.is_closed(destination):
+                return False
+            await self._ended.wait()
+        if self._stopping:
+            return False
+        self._pacing.begin(destination)
+        return True
+
+    async def _paced(
+        self,
+        message: ClaimedMessage,
+        destination: str,
+        deliveries: Sequence[ClaimedDelivery],
+        results: dict[int, Attempt],
+    ) -> None:
+        mine: dict[int, Attempt] = {}
+        try:
+            for group, handover in await self._delivering.handovers(message, deliveries):
+                mine.update(await self._hand_over(destination, group, handover))
+        finally:
+            results.update(mine)
+            self._pacing.end(destination, list(mine.values()))
+            self._tell()
+
+    async def _hand_over(
+        self, destination: str, deliveries: Sequence[ClaimedDelivery], handover: Handover
+    ) -> dict[int, Attempt]:
+        assert self._transport is not None
+        underway = _Underway()
+        self._underway.add(underway)
+
+        def begin_content() -> asyncio.Future[None]:
+            underway.content_begun = True
+            return asyncio.ensure_future(self._delivering.content_begins(deliveries))
+
+        attempts: dict[str, Attempt] = {}
+        text = _STOPPED
+        try:
+            with underway.scope:
+                attempts = await self._transport.relay(destination, handover, on_content=begin_content)
+        except Exception:
+            cid = new_cid()
+            log.exception("a transport failed, id %s", cid)
+            text = f"internal error, id {cid}"
         finally:
             self._underway.discard(underway)
-            self._wake.set()
-
-    async def _relay(self, underway: _Underway, cid: str) -> dict[int, Attempt]:
-        """One attempt, for each delivery by its number; whatever happens, each has a result."""
-        message = underway.message
-        attempts: dict[str, Attempt] = {}
-        text = "no relay is configured" if self._transport is None else "the server was stopped during the attempt"
-        with underway.scope:
-            try:
-                if self._transport is not None:
-                    attempts = await self._transport.relay(
-                        mail_from=message.mail_from,
-                        recipients=[delivery.recipient for delivery in message.deliveries],
-                        content=message.content,
-                        smtputf8=message.smtputf8,
-                        on_content=underway.begin_content,
-                    )
-            except Exception:
-                log.exception("relaying %s failed", message.message_id)
-                text = f"internal error, id {cid}"
         outcome = Outcome.UNKNOWN if underway.content_begun else Outcome.DEFERRED
         missing = Attempt(outcome, None, None, text, "")
-        results: dict[int, Attempt] = {}
-        for delivery in message.deliveries:
-            attempt = results[delivery.no] = attempts.get(delivery.recipient, missing)
-            log.info(
-                "relayed %s to %.200r: %s",
-                message.message_id,
-                delivery.recipient,
-                attempt.outcome,
-                extra={"attempt": delivery.attempt, "code": attempt.code, "remote": attempt.remote or None},
-            )
-        return results
+        return {each.no: attempts.get(each.recipient.address, missing) for each in deliveries}
+
+    def _log(self, message: ClaimedMessage, delivery: ClaimedDelivery, attempt: Attempt) -> None:
+        log.info(
+            "relayed %s to %.200r: %s",
+            message.message_id,
+            delivery.recipient.address,
+            attempt.outcome,
+            extra={"attempt": delivery.attempt, "code": attempt.code, "remote": attempt.remote or None},
+        )
 
     async def _record(self, message: ClaimedMessage, results: Mapping[int, Attempt]) -> None:
-        """Also while we are being stopped, and again if the store fails: what is not recorded is sent twice."""
+        """Again if the store fails: what is not recorded stays an open question."""
         with anyio.move_on_after(RECORD_SECONDS, shield=True) as patience:
             for pause in (*RECORD_PAUSES, None):
                 try:
@@ -201,15 +313,20 @@ class RelayWorker:
             log.error("recording what came of %s took too long", message.message_id)
         return None
 
+    def _tell(self) -> None:
+        ended, self._ended = self._ended, anyio.Event()
+        ended.set()
+
     async def _finish(self) -> None:
         """Break off what has not begun to send content, and after a while the rest."""
+        self._stopping = True
+        self._tell()
         with anyio.CancelScope(shield=True):
             for underway in self._underway:
                 if not underway.content_begun:
                     underway.scope.cancel()
             with anyio.move_on_after(self._grace):
-                while self._underway:
-                    self._wake = anyio.Event()
-                    await self._wake.wait()
+                while self._claimed or self._recording:
+                    await self._ended.wait()
             for underway in self._underway:
                 underway.scope.cancel()

@@ -139,6 +139,10 @@ def test_what_no_command_takes_is_not_ignored(tmp_path: Path) -> None:
     assert "of its own" in daimon(tmp_path, "--data-dir", str(tmp_path), "demo", status=2).stderr
 
 
+def test_the_story_of_a_message_that_is_not_there(tmp_path: Path) -> None:
+    assert "MESSAGE_NOT_FOUND" in daimon(tmp_path, "explain", "msg_none", status=1).stderr
+
+
 def test_config_shows_what_is_in_force_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
         '[relay]\nhost = "smtp.example.org"\nusername = "u"\npassword = "hunter2hunter2"\n'

@@ -252,6 +252,7 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
     answered = await do("reply_to_message", message_id=message, body="Two words.", client_id="second")
     assert answered["status"] == "delivered"
     assert [each["what"][0] for each in (await do("changes", since=since))["changes"]] == ["new", "new"]
+    assert (await do("explain_delivery", message_id=sent["id"]))["delivery_status"] == "delivered"
     thread = await do("get_thread", thread_id=sent["thread_id"])
     assert thread["thread"]["id"] in [each["id"] for each in (await do("list_threads", inbox=mine["id"]))["threads"]]
     assert (await do("update_thread", thread_id=sent["thread_id"], add_labels=["done"]))["thread"]["labels"] == ["done"]

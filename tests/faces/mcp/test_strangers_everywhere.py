@@ -151,6 +151,8 @@ async def test_every_tool_that_reads(daimon: Daimon) -> None:
             ("get_message", {"message_id": letter, "mark_read": False, "include": everything}),
             ("get_message", {"message_id": letter, "mark_read": False, "max_tokens": 100}),
             ("get_message", {"message_id": bounce, "mark_read": False}),
+            ("explain_delivery", {"message_id": letter}),
+            ("explain_delivery", {"message_id": bounce}),
             ("wait_for_message", {"mark_read": False}),
             ("wait_for_message", {"mark_read": False, "want": "code"}),
             ("wait_for_message", {"mark_read": False, "want": "link"}),

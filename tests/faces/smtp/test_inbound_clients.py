@@ -11,34 +11,14 @@ import aiosmtplib
 import anyio
 import anyio.lowlevel
 import pytest
-import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.faces.smtp.server import Inbound, client_of, serving
 
-from daimon_mcp.faces.smtp.inbound import InboundLimits
+from daimon_mcp.faces.smtp.service import Limits
 from daimon_mcp.logs import WIRE
 
 MESSAGE = b"From: sam@sender.example\r\nTo: ada@mx.example\r\nSubject: hi\r\n\r\n.hello\r\n..\r\n"
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
-
-
-@pytest.fixture
-def client_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
 
 
 async def with_smtplib(inbound: Inbound, talk: Callable[[smtplib.SMTP], object]) -> None:
@@ -207,7 +187,7 @@ async def test_what_follows_starttls_in_clear_is_not_read(server_tls: ssl.SSLCon
 
 @pytest.mark.parametrize("way", ["nonsense", "in clear", "half closed", "reset"])
 async def test_a_failed_handshake_ends_the_connection_and_frees_its_place(way: str, server_tls: ssl.SSLContext) -> None:
-    async with serving(InboundLimits(max_connections=1), starttls=server_tls) as inbound:
+    async with serving(Limits(max_connections=1), starttls=server_tls) as inbound:
         async with client_of(inbound) as client:
             assert await client.say("EHLO c.example", "STARTTLS") == "220 2.0.0 Ready to start TLS"
             match way:

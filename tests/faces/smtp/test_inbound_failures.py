@@ -9,8 +9,9 @@ import anyio.lowlevel
 import pytest
 from tests.faces.smtp.server import CORE_SECRET, Client, client_of, serving
 
-from daimon_mcp.faces.smtp import listener
-from daimon_mcp.faces.smtp.inbound import InboundLimits, serve_inbound
+from daimon_mcp.faces.smtp import content
+from daimon_mcp.faces.smtp.inbound import serve_inbound
+from daimon_mcp.faces.smtp.service import Limits
 from daimon_mcp.logs import cid
 
 MESSAGE = b"Subject: hi\r\n\r\nhello\r\n.\r\n"
@@ -45,7 +46,7 @@ async def test_a_bug_is_told_by_an_id_that_leads_to_its_traceback(
 
 
 async def test_a_bug_while_content_is_read_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "_END_OF_CONTENT", None)
+    monkeypatch.setattr(content, "_END", None)
     async with serving() as inbound, client_of(inbound) as client:
         await client.to_content()
         await client.send(b"MAIL FROM:<smuggled@c.example>\r\n")
@@ -110,7 +111,7 @@ async def test_at_the_end_a_message_under_way_is_answered_before_its_session_end
 
 async def test_at_the_end_nobody_is_waited_for_for_ever() -> None:
     async with (
-        serving(InboundLimits(close_seconds=0.2)) as inbound,
+        serving(Limits(close_seconds=0.2)) as inbound,
         client_of(inbound) as sending,
         client_of(inbound) as stored,
     ):
@@ -135,8 +136,9 @@ async def test_a_port_that_is_taken_is_an_error_at_the_start() -> None:
                 port=inbound.port,
                 hostname="mx.example",
                 receiving=inbound.core,
-                limits=InboundLimits(),
+                limits=Limits(),
                 clock=inbound.clock,
+                spool=lambda: inbound.spool,
             )
 
 

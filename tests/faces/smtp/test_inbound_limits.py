@@ -10,8 +10,8 @@ import anyio.abc
 import pytest
 from tests.faces.smtp.server import Client, Inbound, client_of, serving
 
-from daimon_mcp.faces.smtp.inbound import InboundLimits
-from daimon_mcp.faces.smtp.listener import LINE_FLOOD, ROOM
+from daimon_mcp.faces.smtp.dialogue import LINE_FLOOD
+from daimon_mcp.faces.smtp.service import ROOM, Limits
 
 MIB = 2**20
 TIMED_OUT = "421 4.4.2 Timed out"
@@ -55,7 +55,7 @@ def into_content() -> list[str]:
 async def test_a_flood_of_content_is_cut_and_takes_no_more_memory_than_the_limit(
     chunk: bytes, into_content: list[str]
 ) -> None:
-    async with serving(InboundLimits(max_message_bytes=MIB)) as inbound:
+    async with serving(Limits(max_message_bytes=MIB)) as inbound:
         tracemalloc.start()
         try:
             sent, heard = await flood(inbound, into_content, chunk * (65_536 // len(chunk)), 64 * MIB)
@@ -69,7 +69,7 @@ async def test_a_flood_of_content_is_cut_and_takes_no_more_memory_than_the_limit
 
 
 async def test_content_over_the_limit_is_read_to_its_end_and_refused_there() -> None:
-    limits = InboundLimits(max_message_bytes=200_000)
+    limits = Limits(max_message_bytes=200_000)
     async with serving(limits) as inbound, client_of(inbound) as client:
         await client.to_content()
         await client.send((b"x" * 998 + b"\r\n") * 300)
@@ -82,7 +82,7 @@ async def test_content_over_the_limit_is_read_to_its_end_and_refused_there() -> 
 
 
 async def test_doubled_dots_do_not_count() -> None:
-    async with serving(InboundLimits(max_message_bytes=3000)) as inbound, client_of(inbound) as client:
+    async with serving(Limits(max_message_bytes=3000)) as inbound, client_of(inbound) as client:
         await client.to_content()
         await client.send(b"..\r\n" * 1000 + b".\r\n")
         assert (await client.reply()).startswith("250 2.0.0 ")
@@ -97,7 +97,7 @@ async def test_a_command_without_an_end_is_cut() -> None:
 
 
 async def test_connections_over_the_limits_are_told_before_the_greeting() -> None:
-    async with serving(InboundLimits(max_connections=5, max_connections_per_address=2)) as inbound:
+    async with serving(Limits(max_connections=5, max_connections_per_address=2)) as inbound:
         async with client_of(inbound), client_of(inbound) as second:
             for _ in range(3):
                 async with await anyio.connect_tcp(inbound.host, inbound.port) as stream:
@@ -121,7 +121,7 @@ async def test_connections_over_the_limits_are_told_before_the_greeting() -> Non
 
 
 async def test_a_dribble_is_not_a_command() -> None:
-    async with serving(InboundLimits(command_seconds=0.3)) as inbound, client_of(inbound) as client:
+    async with serving(Limits(command_seconds=0.3)) as inbound, client_of(inbound) as client:
         replied = anyio.Event()
 
         async def dribble() -> None:
@@ -137,7 +137,7 @@ async def test_a_dribble_is_not_a_command() -> None:
 
 
 async def test_content_must_come_at_a_least_rate_but_may_take_its_time() -> None:
-    limits = InboundLimits(command_seconds=0.5, data_bytes_per_second=10_000)
+    limits = Limits(command_seconds=0.5, data_bytes_per_second=10_000)
     async with serving(limits) as inbound:
 
         async def send_slowly(chunk: bytes, chunks: int) -> str:
@@ -180,7 +180,7 @@ async def test_a_session_ends_after_its_time_however_busy_it_is() -> None:
 
 
 async def test_a_peer_that_reads_nothing_is_let_go() -> None:
-    limits = InboundLimits(command_seconds=0.3, close_seconds=0.2)
+    limits = Limits(command_seconds=0.3, close_seconds=0.2)
 
     async def ask_for_ever(stream: anyio.abc.SocketStream) -> None:
         while True:
@@ -212,7 +212,7 @@ async def _until_data_is_welcome(client: Client) -> None:
 
 
 async def test_mail_that_would_take_too_much_memory_at_once_is_put_off() -> None:
-    limits = InboundLimits(max_message_bytes=130_000, max_buffered_bytes=200_000)
+    limits = Limits(max_message_bytes=130_000, max_buffered_bytes=200_000)
     async with serving(limits) as inbound, client_of(inbound) as first, client_of(inbound) as second:
         inbound.core.gate = anyio.Event()
         async with client_of(inbound) as early, client_of(inbound) as late:
@@ -238,7 +238,7 @@ async def test_mail_that_would_take_too_much_memory_at_once_is_put_off() -> None
 
 
 async def test_what_a_peer_that_leaves_had_sent_is_given_back() -> None:
-    limits = InboundLimits(max_message_bytes=130_000, max_buffered_bytes=200_000)
+    limits = Limits(max_message_bytes=130_000, max_buffered_bytes=200_000)
     async with serving(limits) as inbound, client_of(inbound) as client:
         for ending in (b"", b".\r\n"):
             inbound.core.gate = anyio.Event()
@@ -256,7 +256,7 @@ async def test_what_a_peer_that_leaves_had_sent_is_given_back() -> None:
 
 
 async def test_a_message_of_the_largest_size_fits_whatever_the_budget() -> None:
-    limits = InboundLimits(max_message_bytes=130_000, max_buffered_bytes=1)
+    limits = Limits(max_message_bytes=130_000, max_buffered_bytes=1)
     async with serving(limits) as inbound, client_of(inbound) as client:
         for _ in range(2):
             await client.to_content()

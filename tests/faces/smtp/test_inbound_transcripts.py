@@ -9,7 +9,7 @@ import pytest
 from tests.faces.smtp.server import serving
 from tests.support.transcript import play, read
 
-from daimon_mcp.faces.smtp.inbound import InboundLimits
+from daimon_mcp.faces.smtp.service import Limits
 
 FILES = sorted((Path(__file__).parents[2] / "transcripts" / "smtp").glob("*.txt"))
 
@@ -18,7 +18,7 @@ FILES = sorted((Path(__file__).parents[2] / "transcripts" / "smtp").glob("*.txt"
 async def test_the_conversation_goes_as_written(file: Path) -> None:
     transcript = read(file)
     limits = {name: json.loads(value) for name, value in transcript.facts.items() if name != "stores"}
-    async with serving(InboundLimits(**limits)) as inbound:
+    async with serving(Limits(**limits)) as inbound:
         await play(transcript, inbound.host, inbound.port)
         assert len(inbound.core.messages) == int(transcript.facts["stores"])
 

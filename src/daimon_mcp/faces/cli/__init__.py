@@ -169,6 +169,20 @@ def reparse(
     say(f"Messages read again: {read}." + (f" Messages whose bytes are missing: {missing}." if missing else ""))
 
 
+@app.command()
+def explain(
+    message: Annotated[str, typer.Argument(help="Its id, msg_…")],
+    recipient: Annotated[str | None, typer.Option(help="Only the attempts for this address.")] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Why a message did or did not arrive: each attempt, what the other server said, and what to do."""
+    from daimon_mcp.faces.cli.explained import lines
+
+    for line in lines(_ask(data_dir, config, "explain", message_id=message, recipient=recipient)):
+        say(printable(line))
+
+
 @app.command("config")
 def show_config(
     data_dir: DataDir = None,

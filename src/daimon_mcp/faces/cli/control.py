@@ -16,7 +16,9 @@ from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.tiers import Tier, parse_tier
 from daimon_mcp.operations import Operations, access
-from daimon_mcp.store import accounts, approvals
+from daimon_mcp.operations.explaining import ExplainDelivery
+from daimon_mcp.operations.requests import read
+from daimon_mcp.store import accounts, approvals, inboxes, messages
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.approvals import StoredApproval
 from daimon_mcp.store.consistency import findings
@@ -157,6 +159,19 @@ async def _check(operations: Operations, params: Params) -> Any:
     }
 
 
+async def _explain(operations: Operations, params: Params) -> Any:
+    """The story of one message, whichever account's it is: the operator may know."""
+    given = {name: value for name, value in params.items() if value is not None}
+    request = read(ExplainDelivery, given)
+    found = await messages.by_id(operations.core.database, request.message_id)
+    inbox = None if found is None else await inboxes.by_no(operations.core.database, found.inbox_no)
+    if inbox is None:
+        raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
+    account = await accounts.account_by_no(operations.core.database, inbox.account_no)
+    outcome = await operations.explaining.explain_delivery(Actor(account.no, account.id), request)
+    return {**outcome.result, "summary": operations.guide.summary(outcome, CommandDialect())}
+
+
 async def _reparse(operations: Operations, params: Params) -> Any:
     done = await operations.rereading.reparse(int(params["after"]), everything=bool(params["everything"]))
     return {"next_after": done.next_after, "read": done.read, "missing": done.missing}
@@ -174,6 +189,7 @@ METHODS: Mapping[str, Callable[[Operations, Params], Awaitable[Any]]] = {
     "keys.revoke": _keys_revoke,
     "check": _check,
     "reparse": _reparse,
+    "explain": _explain,
 }
 
 

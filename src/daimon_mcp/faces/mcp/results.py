@@ -13,6 +13,7 @@ from typing import Any, cast
 import orjson
 from mcp_types import CallToolResult, TextContent
 
+from daimon_mcp.faces.mcp.explained import told
 from daimon_mcp.faces.mcp.neutral import neutral, neutral_result
 
 View = Mapping[str, Any]
@@ -71,6 +72,11 @@ def _body(result: View, *, reading: bool) -> list[str]:
         if name in result:
             rows: Sequence[View] = result[name]
             return [_json(result, without=(name,)), _fence(["\n".join(row(each) for each in rows)] if rows else [])]
+    if "timeline" in result:
+        story = told(result)
+        facts = {name: result.get(name) for name in _OF_STORY}
+        theirs = ["\n".join(map(_flat, story.theirs))] if story.theirs else []
+        return [_json(facts), *story.ours, _fence(theirs)]
     if "thread" in result:
         thread: View = result["thread"]
         facts = {**_without(result, ("thread",)), "message_count": thread["message_count"]}
@@ -92,6 +98,9 @@ def _body(result: View, *, reading: bool) -> list[str]:
         return [_json(facts), _fence([_message_row(result)])]
     people = _fence([f"To: {_people(result['recipients'])}"]) if result.get("recipients") else ""
     return [_json(result, without=("recipients", "refused_recipients")), people]
+
+
+_OF_STORY = ("id", "thread_id", "delivery_status", "kind", "mailbox", "hold_reason", "came", "attempts_left_out")
 
 
 # Said in the text already, or of use to programs only.

@@ -146,6 +146,7 @@ class MailServer(MCPServer[Any]):
         try:
             actor = await self._actor(None if context is None else context.request_context.request)
             call = Call(self._operations, actor, read(spec.request, arguments), _progress(context))
+            await self._operations.spool.settled()  # what was acknowledged to a mail program before is there to see
             outcome, envelope = await fitted(
                 lambda request: spec.run(replace(call, request=request)),
                 call.request,
@@ -220,6 +221,7 @@ class MailServer(MCPServer[Any]):
         self, ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams
     ) -> ReadResourceResult:
         async def work() -> str | None:
+            await self._operations.spool.settled()
             return await self._resources.read(await self._actor(ctx.request), params.uri)
 
         text = await self._plainly(work())

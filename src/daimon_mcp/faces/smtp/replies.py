@@ -28,6 +28,7 @@ TOO_MANY_ERRORS: Final = "421 4.7.0 Too many errors"
 LINE_WITHOUT_END: Final = "421 4.7.0 Line without an end"
 CONTENT_WITHOUT_END: Final = "421 4.3.4 Far more mail data than this server takes"
 NOT_SMTP: Final = "421 4.7.0 This is an SMTP server"
+EARLY_TALKER: Final = "554 5.5.0 Spoke before the greeting"  # RFC 5321 §4.3.1
 OUT_OF_STEP: Final = "554 5.5.0 Commands sent before the reply to the last one"  # RFC 2920 §3.1
 
 LINE_TOO_LONG: Final = "500 5.5.2 Line too long"
@@ -38,6 +39,7 @@ UNKNOWN_COMMAND: Final = "500 5.5.1 Command not recognized"
 NOT_IMPLEMENTED: Final = "502 5.5.1 Command not implemented"
 SYNTAX: Final = "501 5.5.4 Syntax: {syntax}"
 HELLO_FIRST: Final = "503 5.5.1 Send EHLO or HELO first"
+LHLO_FIRST: Final = "503 5.5.1 Send LHLO first"
 MAIL_FIRST: Final = "503 5.5.1 Send MAIL first"
 MAIL_TWICE: Final = "503 5.5.1 MAIL already given"
 RECIPIENT_FIRST: Final = "503 5.5.1 Send RCPT first"
@@ -48,6 +50,8 @@ BAD_SENDER: Final = "553 5.1.7 Not a mailbox address"
 BAD_RECIPIENT: Final = "553 5.1.3 Not a mailbox address"
 NEEDS_SMTPUTF8: Final = "553 5.6.7 An address outside ASCII needs SMTPUTF8"  # RFC 6531 §3.5
 TOO_MANY_RECIPIENTS: Final = "452 4.5.3 Too many recipients"  # RFC 5321 §4.5.3.1.10: never 5xx, so that clients split
+NO_DISK: Final = "452 4.3.1 Cannot store mail now, try again later"
+TOO_MUCH_AT_ONCE: Final = "452 4.3.1 Too much mail at once, try again later"
 TOO_LARGE: Final = "552 5.3.4 Message is larger than {limit} octets"  # RFC 1870 §6
 BARE_CR_OR_LF: Final = "550 5.6.11 A CR or LF alone in the message is refused"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from daimon_mcp.faces.mcp.schema import output_schema
 from daimon_mcp.faces.mcp.tool import AnyTool, ToolSpec
 from daimon_mcp.operations.changelog import ListChanges
+from daimon_mcp.operations.explaining import ExplainDelivery
 from daimon_mcp.operations.filing import DeleteMessage, UpdateMessage
 from daimon_mcp.operations.messages import GetMessage, ListMessages
 from daimon_mcp.operations.searching import SearchMessages
@@ -76,6 +77,18 @@ TOOLS: tuple[AnyTool, ...] = (
         output=output_schema(deleted="b", message_id="s", permanent="b"),
         run=lambda call: call.operations.filing.delete_message(call.actor, call.request),
         destroys=True,
+    ),
+    ToolSpec(
+        name="explain_delivery",
+        title="Explain delivery",
+        description=(
+            "Why mail did or did not arrive: every attempt, each reply in plain words, what to do. For mail that "
+            f"came: how, and why it was held. {_DATA}"
+        ),
+        request=ExplainDelivery,
+        output=output_schema(id="s", delivery_status="s?", deliveries="os", timeline="os", attempts_total="n"),
+        run=lambda call: call.operations.explaining.explain_delivery(call.actor, call.request),
+        reads=True,
     ),
     ToolSpec(
         name="changes",

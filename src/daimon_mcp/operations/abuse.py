@@ -1,0 +1,154 @@
+"""What mail programs do that looks like abuse: failed logins, refused senders, sudden volume.
+
+Counts live in memory, for a window of minutes: a restart forgives. What they lead to is in the store: an event, and
+sending that is stopped until the operator clears it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from daimon_mcp.domain.accounts import AccountStatus
+from daimon_mcp.domain.changes import CredentialsChanged
+from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, SECOND, Clock, day_period
+from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.operations.core import Core
+from daimon_mcp.store import accounts, events
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store.database import Transaction
+
+WINDOW = 10 * MINUTE
+TOLD_AGAIN = HOUR  # one kind of abuse of one account is told once in this time
+FREE_TRIES = 3  # failed logins from an address before answers get slow
+LONGEST_DELAY = 10.0
+MOST_KEYS = 10_000
+
+
+class Kind(StrEnum):
+    """What was noticed."""
+
+    FAILED_LOGINS = "failed_logins"
+    REFUSED_SENDERS = "refused_senders"
+    SUDDEN_VOLUME = "sudden_volume"
+
+
+@dataclass(slots=True)
+class _Counter:
+    """How much of something happened to each key within the window."""
+
+    clock: Clock
+    seen: dict[object, deque[tuple[int, int]]] = field(
+        default_factory=lambda: defaultdict[object, "deque[tuple[int, int]]"](deque)
+    )
+
+    def add(self, key: object, amount: int = 1) -> int:
+        if len(self.seen) > MOST_KEYS:  # strangers choose addresses: what is old goes first
+            for old in [each for each in self.seen if not self._fresh(each)] or [next(iter(self.seen))]:
+                del self.seen[old]
+        self.seen[key].append((self.clock.now(), amount))
+        return self.count(key)
+
+    def _fresh(self, key: object) -> bool:
+        moments = self.seen[key]
+        while moments and moments[0][0] <= self.clock.now() - WINDOW:
+            moments.popleft()
+        return bool(moments)
+
+    def count(self, key: object) -> int:
+        if key not in self.seen or not self._fresh(key):
+            return 0
+        return sum(amount for _, amount in self.seen[key])
+
+
+def network(address: str) -> str:
+    """What counts as one place: an IPv4 address, or the /64 of an IPv6 one."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
+
+
+class Abuse:
+    """Counts, and what too much of something leads to."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._places = _Counter(core.clock)
+        self._counts = {kind: _Counter(core.clock) for kind in Kind}
+        self._told: dict[tuple[int, Kind], int] = {}
+
+    def delay(self, address: str) -> float:
+        """How long the next answer to a login from this address is put off, in seconds.
+
+        Raises RATE_LIMIT_EXCEEDED (LOGIN_FAILURES) when there were so many that none is looked at for a while.
+        """
+        failures = self._places.count(network(address))
+        if failures >= self._core.policy.most_failed_logins:
+            raise Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="LOGIN_FAILURES", retry_after=WINDOW // SECOND)
+        over = failures - FREE_TRIES
+        return 0.0 if over < 0 else min(LONGEST_DELAY, self._core.policy.login_delay * 2.0**over)
+
+    async def failed_login(self, address: str, account_no: int | None) -> None:
+        """A login failed; `account_no` is whose it would have been, if anybody's."""
+        self._places.add(network(address))
+        if account_no is not None:
+            count = self._counts[Kind.FAILED_LOGINS].add(account_no)
+            # Never a reason to stop sending: anybody can fail to log in as somebody else.
+            if count >= self._core.policy.abuse_failed_logins:
+                await self._detected(account_no, Kind.FAILED_LOGINS, count, stop=False)
+
+    async def refused_sender(self, account_no: int) -> None:
+        """A program of this account tried to send in another's name."""
+        count = self._counts[Kind.REFUSED_SENDERS].add(account_no)
+        if count >= self._core.policy.abuse_refused_senders:
+            await self._detected(account_no, Kind.REFUSED_SENDERS, count, stop=True)
+
+    async def sent(self, account_no: int, recipients: int) -> None:
+        """A program of this account handed in mail. More than ten times what is usual in a week is sudden."""
+        count = self._counts[Kind.SUDDEN_VOLUME].add(account_no, recipients)
+        if count < self._core.policy.abuse_volume:
+            return
+        now = self._core.clock.now()
+        week = 0
+        for days in range(1, 8):
+            row = await self._core.database.one(
+                sql.usage_get, account_no=account_no, period=day_period(now - days * DAY)
+            )
+            week += int(row[0]) if row else 0
+        if count > 10 * week * WINDOW // (7 * DAY):
+            await self._detected(account_no, Kind.SUDDEN_VOLUME, count, stop=True)
+
+    async def _detected(self, account_no: int, kind: Kind, count: int, *, stop: bool) -> None:
+        now = self._core.clock.now()
+        if self._told.get((account_no, kind), -TOLD_AGAIN) + TOLD_AGAIN > now:
+            return
+        self._told[account_no, kind] = now
+        stopping = stop and self._core.policy.abuse_stops_sending
+
+        def run(tx: Transaction) -> None:
+            account = accounts.account_in(tx, account_no)
+            stopped = stopping and bool(tx.run(sql.account_stop_sending, account_no=account_no, now=now, why=kind))
+            payload = {"kind": kind, "count": count, "window_seconds": WINDOW // SECOND, "sending_stopped": stopped}
+            events.record(
+                tx, "account.smtp_abuse_detected", account_no=account_no, inbox_no=None, now=now, payload=payload
+            )
+            if stopped:
+                tx.announce(CredentialsChanged(account_no, account.id))
+
+        await self._core.database.write(run)
+
+    async def resume(self, account_id: str) -> bool:
+        """Let an account send again; False if its sending was not stopped. Raises ACCOUNT_NOT_FOUND."""
+        account = await accounts.account_by_id(self._core.database, account_id)
+        if account is None or account.status is not AccountStatus.ACTIVE:
+            raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
+        for kind in Kind:
+            self._told.pop((account.no, kind), None)
+            self._counts[kind].seen.pop(account.no, None)
+        return bool(
+            await self._core.database.write(lambda tx: tx.run(sql.account_resume_sending, account_no=account.no))
+        )

@@ -1,0 +1,60 @@
+"""Filing what was acknowledged: from the spool into inboxes, each exactly once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from daimon_mcp.operations.core import Core
+from daimon_mcp.operations.receiving import Receiving
+from daimon_mcp.operations.spool import Spool
+from daimon_mcp.operations.submitting import Submitting
+from daimon_mcp.store import compiled as sql
+from daimon_mcp.store import incoming
+
+log = logging.getLogger(__name__)
+
+MOST_TRIES = 3
+
+Turn = Callable[[], Awaitable[None]]
+
+
+class Intake:
+    """What the filing worker asks of the core."""
+
+    def __init__(self, core: Core, spool: Spool, receiving: Receiving, submitting: Submitting) -> None:
+        self._core = core
+        self.spool = spool
+        self._receiving = receiving
+        self._submitting = submitting
+
+    async def file(self, no: int, turn: Turn) -> None:
+        """File one row of the spool; `turn` is awaited before it is placed. Raises when it is to be tried again.
+
+        One that fails too often is put aside, with its content kept, and the operator finds it in `doctor`. Only
+        rows found at the start are counted before they are tried: one of them may have killed the last process.
+        """
+        if no in self.spool.left_over:
+            await self._core.database.write(lambda tx: tx.run(sql.incoming_try, no=no))
+        stored = await incoming.get(self._core.database, no)
+        if stored is None:
+            await self.spool.done(no, None)
+            return
+        try:
+            if no in self.spool.left_over and stored.tries > MOST_TRIES:
+                raise RuntimeError("it ended the process each time it was read")
+            await (self._submitting if stored.origin == incoming.SUBMISSION else self._receiving).file(stored, turn)
+        except Exception:
+            if not await self._failed(no, stored.tries):
+                raise
+            log.exception("mail %s cannot be filed and is put aside", stored.id)
+            await self.spool.done(no, None)
+            return
+        await self.spool.done(no, stored.file)
+
+    async def _failed(self, no: int, tries: int) -> bool:
+        """Count a failure; whether it was the last."""
+        last = tries + 1 >= MOST_TRIES
+        statement = sql.incoming_failed if last else sql.incoming_try
+        await self._core.database.write(lambda tx: tx.run(statement, no=no))
+        return last
