@@ -73,6 +73,12 @@ def test_every_option_can_be_set_in_the_environment(folder: Path) -> None:
         "DAIMON_RELAY__SECURITY": "tls",
         "DAIMON_DNS__NAMESERVERS": "192.0.2.53, [2001:db8::53]:5353",
         "DAIMON_DNS__TIMEOUT_SECONDS": "60",
+        "DAIMON_UPSTREAM__SECURITY": "starttls",
+        "DAIMON_UPSTREAM__CA_FILE": __file__,
+        "DAIMON_UPSTREAM__ADDRESS": "me@example.com",
+        "DAIMON_UPSTREAM__OAUTH_COMMAND": "",
+        "DAIMON_UPSTREAM__AFTER": "move:Agents",
+        "DAIMON_UPSTREAM__TAGS": "help=support, jobs=hiring@example.org",
         "DAIMON_OPERATOR__PROMPTS_DIR": str(Path(__file__).parent),
         "DAIMON_OPERATOR__LINK_DAYS": "60",
         "DAIMON_OPERATOR__SECRETS": "masked",
@@ -384,3 +390,46 @@ def test_reading_settings_is_cheap() -> None:
     program = f"import sys, daimon_mcp.settings; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+UPSTREAM = {"host": "imap.example.com", "address": "me@example.com", "password": "secret"}
+
+
+def test_a_mailbox_elsewhere_needs_three_options(folder: Path) -> None:
+    upstream = read(folder, upstream=UPSTREAM).upstream
+    assert (upstream.port, upstream.security, upstream.mailbox, upstream.after) == (993, "tls", "INBOX", "keep")
+    assert (upstream.backlog, upstream.tags, upstream.catch_all, upstream.default_inbox) == (False, (), None, None)
+    assert "secret" not in repr(upstream)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"address": None}, "[upstream] address: must be set too when host is"),
+        ({"password": None}, "[upstream] password: either it or oauth_command must be set"),
+        ({"oauth_command": "token"}, "[upstream] password: either it or oauth_command must be set"),
+        ({"security": "none"}, '[upstream] security: must be "tls" or "starttls" while host is not a loopback'),
+        ({"address": "me"}, "[upstream] address: must be an email address"),
+        ({"after": "burn"}, '[upstream] after: must be "keep", "seen", "delete" or "move:FOLDER"'),
+        ({"after": "move:"}, '[upstream] after: must be "keep", "seen", "delete" or "move:FOLDER"'),
+        ({"after": "move:a\r\nb"}, '[upstream] after: must be "keep", "seen", "delete" or "move:FOLDER"'),
+        ({"mailbox": " "}, "[upstream] mailbox: must be the name of a folder"),
+        ({"tags": ["help"]}, "[upstream] tags: must be tags with their inboxes, as in tag=inbox"),
+        ({"tags": ["help=a b"]}, "[upstream] tags: must be the address of an inbox, or the part of it before the @"),
+        ({"default_inbox": "a@b@c"}, "[upstream] default_inbox: must be"),
+        ({"catch_all": "example_com"}, "[upstream] catch_all: must be a domain name"),
+        ({"poll_seconds": 1}, "[upstream] poll_seconds: must be between 10 and 86400"),
+    ],
+)
+def test_a_mailbox_elsewhere_that_cannot_work_is_refused(folder: Path, changes: dict[str, Any], said: str) -> None:
+    [complaint] = complaints(folder, upstream={**UPSTREAM, **changes})
+    assert complaint.replace("upstream.", "[upstream] ", 1).startswith(said)
+
+
+def test_a_mailbox_elsewhere_on_this_machine_may_be_unprotected_and_names_are_lowered(folder: Path) -> None:
+    changes = {"host": "127.0.0.1", "security": "none", "after": "MOVE: Agents", "tags": ["Help=Support"]}
+    upstream = read(
+        folder, upstream={**UPSTREAM, **changes, "address": "Me@Example.com", "default_inbox": "Robo"}
+    ).upstream
+    assert (upstream.after, upstream.tags, upstream.address) == ("move:Agents", ("help=support",), "me@example.com")
+    assert upstream.default_inbox == "robo"

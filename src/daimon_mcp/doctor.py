@@ -49,6 +49,13 @@ def examine(settings: Settings) -> list[Finding]:
     return findings
 
 
+def examine_domain(settings: Settings, name: str) -> list[Finding]:
+    """Look at one domain from outside, as the rest of the world sees it. Changes nothing."""
+    from daimon_mcp.doctor_domain import examine_domain
+
+    return examine_domain(settings, name)
+
+
 def _folder(folder: Path) -> list[Finding]:
     found = [Finding(os.access(folder, os.W_OK), f"data folder {folder} can be written")]
     if folder.stat().st_mode & 0o077:

@@ -34,6 +34,7 @@ FACTS: dict[str, Fact] = {
     "differs": "yes",
     "hidden": 120,
     "unseen": "yes",
+    "domain_id": "dom_2",
     "draft": "dft_5",
     "empty": "from:",
     "file": "att_6",

@@ -285,3 +285,12 @@ async def test_what_is_no_complaint_of_a_recipient(daimon: Daimon, agent: Agent)
     assert await events(daimon, mail["id"]) == ["message.sent"]
     assert await events(daimon, letter) == ["message.received"]
     assert (await agent.do("get_message", message_id=held))["hold_reason"] == "on_block_list"
+
+
+async def test_who_is_gone_or_complained_is_not_written_to_again(daimon: Daimon, agent: Agent) -> None:
+    mail = await sent(daimon, agent, ANN, BEN, "cy@far.example")
+    bounce = report(mail["message_id"], (ANN, "failed", "5.1.1"), ("cy@far.example", "failed", "5.2.2"), said="550 No")
+    await arrive(daimon, ROBO, content=bounce, mail_from="")
+    await complain(daimon, complaint(mail["message_id"], BEN))
+    rows = await daimon.operations.core.database.fetch("SELECT address, why, reply FROM suppressions ORDER BY address")
+    assert [tuple(row) for row in rows] == [(ANN, "bounced", "550 No"), (BEN, "complained", "abuse")]

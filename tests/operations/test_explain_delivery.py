@@ -13,6 +13,7 @@ from tests.support.post import OTHER, ROBO, arrive, becomes, clock_at, relayed_t
 from tests.support.sink import Sink
 
 from daimon_mcp.domain.lists import Hold
+from daimon_mcp.operations.timeline import Attempted, attempt_entry
 from daimon_mcp.texts import Texts
 
 NOTE: dict[str, Any] = {"inbox": ROBO, "subject": "Note", "body": "x"}
@@ -74,8 +75,12 @@ async def test_a_refusal_is_quoted_explained_and_final(daimon: Daimon, agent: Ag
     gone, ok = story["deliveries"]
     assert (gone["recipient"], gone["status"], gone["meaning"]) == (GONE, "bounced", "no_such_user")
     assert gone["last_reply"] == "550 5.1.1 No such user, sorry"
-    assert gone["explanation"].startswith("The receiving mail system knows no mailbox of this address. It is not tried")
-    assert gone["what_to_do"]
+    assert gone["again"] == "It is not tried again."
+    meaning = story["meanings"]["no_such_user"]
+    assert meaning["explanation"].startswith("The receiving mail system knows no mailbox of this address. Trying")
+    assert meaning["what_to_do"]
+    assert f"no_such_user: {meaning['explanation']}\n  Do: {meaning['what_to_do'][0]}\n" in answer.text
+    assert "Recipient 1 (relay, attempts: 1): bounced, no_such_user. It is not tried again.\n" in answer.text
     assert "next_attempt_at" not in gone
     assert (ok["status"], ok["meaning"], ok["last_reply"]) == ("sent", "accepted", "250 2.0.0 Ok: taken")
     assert whats(story)[:2] == ["accepted", "let_go"]
@@ -100,13 +105,14 @@ async def test_what_is_put_off_says_when_it_is_tried_again(daimon: Daimon, agent
     answer = await agent.call("explain_delivery", message_id=sent["id"])
     [busy] = answer.result["deliveries"]
     assert (busy["status"], busy["meaning"], busy["give_up_at"]) == ("queued", "greylisted", "2026-11-15T12:00:00Z")
-    assert busy["next_attempt_at"] in busy["explanation"]
+    assert busy["next_attempt_at"] in busy["again"]
     assert any(busy["next_attempt_at"] in step for step in answer.envelope["next_steps"])
     daimon.later(120)
     await tried(daimon, agent, sent["id"], 2)
     daimon.later(600)
     await becomes(daimon, agent, sent["id"], "sent")
     story = await explained(agent, sent["id"])
+    assert "what_to_do" not in story["meanings"]["greylisted"]  # that is over
     outcomes = [entry["outcome"] for entry in story["timeline"] if entry["what"] == "attempt"]
     assert outcomes == ["deferred", "deferred", "accepted"]
     assert [entry["at"] for entry in story["timeline"]] == sorted(entry["at"] for entry in story["timeline"])
@@ -195,7 +201,7 @@ async def test_lost_after_the_final_dot(daimon: Daimon, agent: Agent, sink: Sink
     await becomes(daimon, agent, sent["id"], "outcome_unknown")
     story = await explained(agent, sent["id"])
     assert only(story, "attempt")["meaning"] == "state.unknown"
-    assert "may or may not have arrived" in story["deliveries"][0]["explanation"]
+    assert "may or may not have arrived" in story["meanings"]["state.unknown"]["explanation"]
 
 
 async def test_a_bounce_from_further_on(daimon: Daimon, agent: Agent) -> None:
@@ -218,11 +224,28 @@ async def test_mail_that_came_and_was_held(daimon: Daimon, agent: Agent) -> None
     story = await explained(agent, plain)
     assert (story["direction"], story["came"], story["mailbox"]) == ("inbound", "from_another_server", "inbox")
     assert "mail.example.com" in story["trace"][0]
-    assert whats(story) == ["received"]
+    assert whats(story) == ["received", "authenticated"]
     answer = await agent.call("explain_delivery", message_id=held)
     assert (answer.result["hold_reason"], answer.result["mailbox"]) == ("on_block_list", "spam")
     assert "block list" in answer.result["explanation"]
     assert any("update_message" in step for step in answer.envelope["next_steps"])
+
+
+async def test_an_inbox_here_that_is_gone(daimon: Daimon, agent: Agent) -> None:
+    await daimon.upgrade()
+    sent = await agent.do("send_email", **NOTE, to=OTHER, send_at="2026-11-10T13:00:00Z")
+    await agent.do("delete_inbox", inbox=OTHER)
+    daimon.later(2 * 3600)
+    await becomes(daimon, agent, sent["id"], "bounced")
+    story = await explained(agent, sent["id"])
+    assert story["deliveries"][0]["meaning"] == "state.gone"
+    assert [what for what in whats(story) if what != "report"] == ["accepted", "scheduled", "let_go", "not_here"]
+
+
+def test_an_attempt_that_nothing_came_of_was_interrupted() -> None:
+    lost = Attempted(1, 1, 0, None, None, None, None, None, None, None)
+    assert attempt_entry(lost, 1, running=False)["outcome"] == "interrupted"
+    assert attempt_entry(lost, 1, running=True)["outcome"] == "running"
 
 
 async def test_hostile_replies_stand_between_marks_only(daimon: Daimon, agent: Agent, sink: Sink) -> None:

@@ -43,10 +43,11 @@ async def test_sending_is_said_to_be_possible_where_it_is(
     async with running(tmp_path / "data", sections) as daimon, daimon.agent() as agent:
         await daimon.upgrade(tier)
         can, cannot = await sorted_out(agent)
-        assert cannot == {"use_smtp": ("NO_SUBMISSION_LISTENER", None), **expected}
+        free = {"use_custom_domains": ("DOMAIN_REQUIRES_PAID", "create_upgrade_link")} if tier is Tier.FREE else {}
+        assert cannot == {"use_smtp": ("NO_SUBMISSION_LISTENER", None), **free, **expected}
         assert can == {
             "receive_messages", "receive_from_other_servers", "create_inboxes", "use_drafts", "use_reply_extraction",
-            "use_link_extraction", *(SENDS - set(expected)),
+            "use_link_extraction", *(SENDS - set(expected)), *({"use_custom_domains"} - set(free)),
         }  # fmt: skip
         account = await agent.do("get_account")
         assert (account["smtp_enabled"], account["receives_from_other_servers"]) == (False, True)

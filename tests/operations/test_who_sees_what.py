@@ -87,6 +87,7 @@ async def everything_of(daimon: Daimon, agent: Agent) -> dict[str, str]:
         "draft": draft["id"],
         "scheduled": scheduled["id"],
         "approval": approval["approval_id"],
+        "domain": (await agent.do("create_domain", domain="agents.example.com"))["id"],
     }
 
 
@@ -119,9 +120,13 @@ BY_ID: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
     ("draft", "send_draft", lambda id: {"draft_id": id}),
     ("scheduled", "cancel_scheduled", lambda id: {"message_id": id}),
     ("approval", "get_approval", lambda id: {"approval_id": id}),
+    ("domain", "get_domain", lambda id: {"domain": id}),
+    ("domain", "verify_domain", lambda id: {"domain": id}),
+    ("domain", "delete_domain", lambda id: {"domain": id}),
 ]
 PREFIXES = {
     "inbox": "inb", "message": "msg", "thread": "thr", "draft": "dft", "scheduled": "msg", "approval": "apr",
+    "domain": "dom",
 }  # fmt: skip
 
 
@@ -152,7 +157,12 @@ async def test_an_inbox_key_sees_its_inbox_and_no_other(daimon: Daimon, agent: A
     assert listed["total"] == 1
     await arrive(daimon, "narrow@agents.localhost", subject="mine")
     assert [each["subject"] for each in (await run(daimon, actor, "list_messages")).result["messages"]] == ["mine"]
-    for tool, arguments in (("create_inbox", {}), ("get_smtp_credentials", {})):
+    for tool, arguments in (
+        ("create_inbox", {}),
+        ("get_smtp_credentials", {}),
+        ("list_domains", {}),
+        ("create_domain", {"domain": "second.example.com"}),
+    ):
         refusal = await said(daimon, actor, tool, **arguments)
         assert (refusal["error"], refusal["code"]) == ("FORBIDDEN", "ACCOUNT_KEY_NEEDED")
 
@@ -188,6 +198,8 @@ async def test_every_tool_asks_for_a_permission(daimon: Daimon, agent: Agent) ->
         "remove_from_list": {"list": "block", "entries": ["example.com"]},
         "notify_operator": {"issue": "x"},
         "get_approval": {"approval_id": mine["approval"]},
+        **{tool: {"domain": mine["domain"]} for tool in ("get_domain", "verify_domain", "delete_domain")},
+        "create_domain": {"domain": "second.example.com"},
     }
     for name, spec in TOOLS.items():
         arguments = given.get(name) or {

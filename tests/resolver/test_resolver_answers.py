@@ -13,7 +13,8 @@ import pytest
 from tests.support.nameserver import nameserver
 
 from daimon_mcp.domain.routes import Tlsa
-from daimon_mcp.resolver import BadName, MxRecord, NoSuchName, Resolver, TemporaryFailure
+from daimon_mcp.resolver import Answer, BadName, MxRecord, NoSuchName, Resolver, TemporaryFailure
+from daimon_mcp.resolver.asking import ask
 from daimon_mcp.resolver.servers import NameServers, Server, parse_server, read_resolv_conf
 from daimon_mcp.resolver.wire import MAX_RECORDS
 
@@ -177,8 +178,9 @@ async def test_a_connection_that_closes_instead_of_answering_is_a_failure() -> N
 async def test_datagrams_that_answer_something_else_are_not_taken() -> None:
     def forged_first(query: dns.message.Message, proper: bytes) -> list[bytes]:
         other = dns.message.make_response(dns.message.make_query("example.net", "MX", id=query.id))
-        forged_id = (query.id ^ 1).to_bytes(2, "big") + proper[2:]
-        return [forged_id, other.to_wire(), query.to_wire(), b"junk", b"", proper[:-1], proper]
+        empty = dns.message.make_response(query).to_wire()
+        other_id = (query.id ^ 1).to_bytes(2, "big") + empty[2:]
+        return [other_id, other.to_wire(), query.to_wire(), b"junk", b"", proper[:-1], proper, proper]
 
     async with nameserver(ZONE) as ns:
         ns.answer("example.com", "MX", forged_first)
@@ -193,6 +195,10 @@ async def test_only_a_server_that_is_trusted_makes_an_answer_secure() -> None:
         assert (await resolver.a("alias.example.com")).secure
         assert (await resolver.addresses("mx1.example.com")).secure
         assert not (await resolver.a("four.example.com")).secure
+        for trusted in (True, False):
+            answer, _ = await ask([Server(ns.host, ns.port, trusted)], "mx1.example.com", "A", timeout=5)
+            assert isinstance(answer, Answer)
+            assert answer.secure is trusted
     assert parse_server("192.0.2.53", trusts_ad=False).trusted is False
     assert parse_server("192.0.2.53", trusts_ad=True).trusted is True
 

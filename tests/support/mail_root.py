@@ -20,6 +20,8 @@ from typing import BinaryIO, cast
 
 from tests.support.programs import end_group, tool
 
+# The server is told to stop when the pipe from us is closed, which it also is should the tests be killed.
+_KEEPER = 'chroot "$@" </dev/null & server=$!; cat >/dev/null; kill $server 2>/dev/null; wait $server'
 _DEVICES = {"null": (1, 3), "urandom": (1, 9)}
 
 
@@ -105,11 +107,9 @@ async def server_process(folder: Path, *command: str, ready: str) -> AsyncGenera
     log = Log()
     try:
         process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "TERM"),  # should the tests be killed, it ends too
-            *("chroot", str(mail_root())),
-            *command,
+            *("sh", "-c", _KEEPER, "sh", str(mail_root()), *command),
             env={"PATH": "/usr/sbin:/usr/bin"},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=pipe,
             stderr=pipe,
             start_new_session=True,
@@ -124,8 +124,8 @@ async def server_process(folder: Path, *command: str, ready: str) -> AsyncGenera
         error.add_note(log.tail())
         raise
     finally:
-        if process.returncode is None:
-            process.terminate()
+        assert process.stdin is not None
+        process.stdin.close()
         try:
             async with asyncio.timeout(10):
                 await process.wait()

@@ -108,7 +108,7 @@ async def build_go(source: Path, program: Path) -> Path:
 
 
 async def swaks(*arguments: str, env: Mapping[str, str] | None = None, seconds: float = 60) -> Finished:
-    """Run swaks. Its exit codes: 0 all went well, 23 MAIL, 24 RCPT, 25 DATA refused, 28 AUTH, 29 TLS failed."""
+    """Run swaks. Exit codes: 23 MAIL, 24 RCPT, 25 DATA, 26 the mail was refused, 28 AUTH, 29 TLS failed."""
     root = tool("debs/swaks")
     folders = [*root.glob("usr/lib/*/perl5/*"), root / "usr/share/perl5"]
     settings = {"PERL5LIB": ":".join(map(str, folders)), **(env or {})}

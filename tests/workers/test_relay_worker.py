@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from tests.support.sink import Sink
 from daimon_mcp.changes.bus import LocalBus, Subscriber
 from daimon_mcp.domain.changes import AccountChanged, QueueChanged
 from daimon_mcp.domain.clock import HOUR, MINUTE, SECOND
+from daimon_mcp.domain.envelopes import Recipient
 from daimon_mcp.domain.queue import Attempt, ClaimedDelivery, ClaimedMessage, Handover, Outcome
 from daimon_mcp.workers import relay
 from daimon_mcp.workers.relay import RelayWorker
@@ -52,34 +53,55 @@ class MemoryQueue:
     recorded: list[tuple[str, dict[int, Attempt]]] = field(default_factory=list[tuple[str, dict[int, Attempt]]])
     claims: list[int] = field(default_factory=list[int])
     failures: list[str] = field(default_factory=list[str])  # operations that fail next, each once
+    begun: list[str] = field(default_factory=list[str])  # ids of deliveries whose content was put down to have begun
     changed: anyio.Event = field(default_factory=anyio.Event)
 
     def put(self, name: str, *recipients: str, due: int = START) -> None:
         """One message; its deliveries are numbered from 1."""
         deliveries = tuple(
-            ClaimedDelivery(no, f"dlv_{name}_{no}", recipient, 1, due + HOUR)
+            ClaimedDelivery(no, f"dlv_{name}_{no}", Recipient(recipient), 1, due + HOUR)
             for no, recipient in enumerate(recipients or (f"{name}@b.example",), 1)
         )
-        content = f"Subject: {name}\r\n".encode()
-        self.waiting.append((due, ClaimedMessage(f"msg_{name}", 1, "a@x.example", content, deliveries)))
+        message = ClaimedMessage(f"msg_{name}", 1, "a@x.example", name, deliveries, False, None, None, START, None)
+        self.waiting.append((due, message))
 
-    async def claim(self, limit: int) -> list[ClaimedMessage]:
+    async def claim(self, limit: int, busy: Sequence[str] = ()) -> list[ClaimedMessage]:
         """What is due, as long as it is not leased."""
         self.claims.append(limit)
         self._maybe_fail("claim")
         await anyio.lowlevel.checkpoint()
-        due = [entry for entry in self.waiting if entry[0] <= self.clock.now()][:limit]
+        due = [entry for entry in self.waiting if entry[0] <= self.clock.now() and _domain(entry[1]) not in busy][
+            :limit
+        ]
         for entry in due:
             self.waiting.remove(entry)
             self.leased[entry[1].message_id] = entry[1]
         return [message for _, message in due]
 
-    async def next_due(self) -> int | None:
+    async def next_due(self, busy: Sequence[str] = ()) -> int | None:
         """The earliest of what waits."""
         self._maybe_fail("next_due")
         await anyio.lowlevel.checkpoint()
         self._tell()
-        return min((due for due, _ in self.waiting), default=None)
+        return min((due for due, message in self.waiting if _domain(message) not in busy), default=None)
+
+    async def handovers(
+        self, message: ClaimedMessage, deliveries: Sequence[ClaimedDelivery]
+    ) -> list[tuple[Sequence[ClaimedDelivery], Handover]]:
+        """One transaction for all; the content is made of the message's name."""
+        await anyio.lowlevel.checkpoint()
+        recipients = tuple(each.recipient for each in deliveries)
+        content = f"Subject: {message.blob_hash}\r\n".encode()
+        return [(deliveries, Handover(mail_from=message.mail_from, recipients=recipients, content=content))]
+
+    async def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> None:
+        """Keep that it did."""
+        await anyio.lowlevel.checkpoint()
+        self._maybe_fail("content_begins")
+        self.begun += [each.id for each in deliveries]
+
+    async def settle_cut_off(self) -> None:
+        """There are none: leases do not run out here."""
 
     async def record(self, message: ClaimedMessage, results: Mapping[int, Attempt]) -> None:
         """Keep it."""
@@ -115,6 +137,10 @@ class MemoryQueue:
         return [
             (name, {no: str(attempt.outcome) for no, attempt in results.items()}) for name, results in self.recorded
         ]
+
+
+def _domain(message: ClaimedMessage) -> str:
+    return message.deliveries[0].recipient.address.rpartition("@")[2]
 
 
 @dataclass
@@ -175,12 +201,12 @@ class Crashing:
         return "everywhere"
 
     async def relay(
-        self, destination: str, handover: Handover, *, on_content: Callable[[], None] | None = None
+        self, destination: str, handover: Handover, *, on_content: Callable[[], Awaitable[None]] | None = None
     ) -> dict[str, Attempt]:
         """Fail."""
         await anyio.lowlevel.checkpoint()
         if self._after_content and on_content is not None:
-            on_content()
+            await on_content()
         raise RuntimeError("a bug at /srv/secret")
 
     async def close(self) -> None:
@@ -286,12 +312,12 @@ async def test_no_more_at_a_time_than_allowed_and_no_lease_for_what_cannot_start
         gate = sink.hold("content", times=None)
         async with working(host_for(sink), *names, concurrency=3) as running:
             await gate.reached()
-            assert running.queue.claims[0] == 3
-            assert len(running.queue.leased) == 3
+            assert running.queue.claims[0] == 6
+            assert len(running.queue.leased) == 6  # three on their way, and three at hand
             gate.open()
             await running.queue.until_recorded(9)
         assert sink.most_at_once == 3
-    assert max(running.queue.claims) == 3
+    assert max(running.queue.claims) == 6
     assert sorted(name for name, _ in running.queue.recorded) == [f"msg_{name}" for name in names]
 
 
@@ -312,12 +338,11 @@ async def test_a_bug_costs_one_attempt_and_names_its_id(
         await running.queue.until_recorded(2)
     assert transport.closed
     assert [results for _, results in running.queue.outcomes()] == [{1: outcome}] * 2
-    texts = {results[1].text for _, results in running.queue.recorded}
-    assert len(texts) == 2
-    assert all(text.startswith("internal error, id ") for text in texts)
+    told = [results[1].text for _, results in running.queue.recorded]
+    assert len(set(told)) == 2
+    assert all(text.startswith("internal error, id ") for text in told)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == [
-        "relaying msg_one failed",
-        "relaying msg_two failed",
+        f"a transport failed, {text.removeprefix('internal error, ')}" for text in told
     ]
 
 
@@ -398,7 +423,7 @@ async def test_at_the_end_what_was_just_claimed_is_not_forgotten() -> None:
         async with working(host_for(sink), *[f"n{number}" for number in range(5)]) as running:
             running.stop.cancel()
         assert running.queue.leased == {}
-        assert running.queue.claims == [5]
+        assert running.queue.claims[0] == 10
         assert [results for _, results in running.queue.outcomes()] == [{1: "deferred"}] * 5
 
 

@@ -333,10 +333,17 @@ async def test_tlsa_of_an_alias_is_looked_for_at_its_end_first() -> None:
 async def test_a_secure_alias_to_an_insecure_host_has_tlsa_of_its_own_only() -> None:
     secure = {"example.com", "mx.example.com", "_25._tcp.mx.example.com", "_25._tcp.mx.provider.example"}
     async with nameserver(ALIAS, secure=secure) as ns:
-        ns.answer("mx.example.com", "CNAME", lambda query, proper: proper[:3] + bytes([proper[3] | 0x20]) + proper[4:])
         [hop] = (await routing(ns).route("example.com")).hosts
         assert (hop.name, hop.tls.tlsa[0].data) == ("mx.example.com", bytes.fromhex("22" * 32))
         assert ("_25._tcp.mx.provider.example", "TLSA") not in ns.queries
+
+
+async def test_an_insecure_alias_has_no_dane_at_all() -> None:
+    secure = {"example.com", "_25._tcp.mx.example.com", "_25._tcp.mx.provider.example"}
+    async with nameserver(ALIAS, secure=secure) as ns:
+        [hop] = (await routing(ns).route("example.com")).hosts
+        assert (hop.name, hop.tls) == ("mx.example.com", TlsPolicy("opportunistic"))
+        assert not [name for name, kind in ns.queries if kind == "TLSA"]
 
 
 async def test_a_host_elsewhere_listens_at_another_port() -> None:

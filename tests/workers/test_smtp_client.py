@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import ssl
@@ -391,6 +392,43 @@ async def test_what_is_stopped_was_handed_over_only_if_content_was_begun(step: s
         assert (await send(host))[ADA].outcome == "accepted"  # and nothing is left of it
         await host.close()
     assert sink.messages[-1].connection == 2
+
+
+async def test_the_end_of_the_content_waits_for_what_must_be_on_record_before() -> None:
+    async with Sink() as sink:
+        host = host_for(sink)
+        recorded = asyncio.get_running_loop().create_future()
+        results: dict[str, Attempt] = {}
+
+        async def send_it() -> None:
+            results.update(await host.relay(host.remote, handover(), on_content=lambda: recorded))
+
+        gate = sink.hold("reading")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send_it)
+            await gate.reached()
+            gate.open()
+            await anyio.wait_all_tasks_blocked()
+            assert sink.messages == []
+            recorded.set_result(None)
+        await host.close()
+    assert results[ADA].outcome == "accepted"
+
+
+@pytest.mark.parametrize("size", [1, 20_000])
+async def test_what_cannot_be_put_on_record_is_not_sent_to_its_end(size: int, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise OSError("disk full")
+
+    async with Sink() as sink:
+        host = host_for(sink)
+        content = (b"x" * 998 + b"\r\n") * size
+        results = await host.relay(host.remote, handover(content=content), on_content=fail)
+        assert (results[ADA].outcome, results[ADA].text) == ("deferred", "internal error")
+        assert (await send(host))[ADA].outcome == "accepted"
+        await host.close()
+    assert [stored.content for stored in sink.messages] == [CONTENT]
+    assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True]
 
 
 # What goes along.

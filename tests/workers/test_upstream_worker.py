@@ -7,7 +7,7 @@ import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.upstream import FetchedMail, Place, rule
 from daimon_mcp.workers import upstream
 from daimon_mcp.workers.imap_wire import MAX_LINE, Server
-from daimon_mcp.workers.upstream import Mailbox, Pauses, UpstreamWorker, check_upstream
+from daimon_mcp.workers.upstream import Mailbox, Pauses, UpstreamWorker
+from daimon_mcp.workers.upstream_check import check_upstream
 
 ME = "me@example.com"
 NAME = f"{ME} INBOX"
@@ -113,7 +114,7 @@ class Memory:
         place = self.places[name]
         assert place.uidvalidity == uidvalidity
         assert place.last_uid <= uid
-        self.places[name] = Place(uidvalidity, uid, place.since)
+        self.places[name] = replace(place, last_uid=uid)
         self._changed()
 
     async def untidied(self, name: str, uidvalidity: int) -> list[int]:
@@ -141,9 +142,8 @@ def mailbox(peer: ImapPeer, **options: Any) -> Mailbox:
     """The peer's folder, read with little patience."""
     server: dict[str, Any] = {"host": "127.0.0.1", "port": peer.port, "security": "none", "tls": None, "timeout": 5.0}
     server |= options.pop("server", {})
-    return Mailbox(
-        **{"server": Server(**server), "username": "me", "password": "secret", "poll_seconds": 0.01, **options}
-    )
+    given: dict[str, Any] = {"server": Server(**server), "username": "me", "password": "secret", "poll_seconds": 0.01}
+    return Mailbox(**{**given, **options})
 
 
 @asynccontextmanager
@@ -324,7 +324,21 @@ async def test_new_numbers_bring_nothing_twice_and_nothing_of_before(peer: ImapP
         await memory.until(lambda: len(memory.taken) == 2)
         assert worker.counts.known == 1
     assert memory.contents == [to("support", "one"), to("support", "two")]
-    assert memory.places[NAME] == Place(101, 3, NOW)
+    assert memory.places[NAME] == Place(101, 3, NOW, 3)
+
+
+async def test_new_mail_is_new_whatever_its_date(peer: ImapPeer, memory: Memory) -> None:
+    old = "20-Nov-2020 10:00:00 +0000"
+    async with working(peer, memory):
+        await peer.heard("IDLE")
+        peer.put(to("support", "moved here"), date=old)
+        await memory.until(lambda: len(memory.taken) == 1)
+    peer.renumber()
+    async with working(peer, memory):
+        await memory.until(lambda: memory.places[NAME].uidvalidity == 101)
+        await peer.heard("IDLE", times=2)
+        peer.put(to("support", "moved here too"), date=old)
+        await memory.until(lambda: len(memory.taken) == 2)
 
 
 @pytest.mark.parametrize("after", [0, 10, 60, 200])
@@ -621,7 +635,7 @@ def client_tls(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 async def test_over_tls(memory: Memory, security: str, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    given = {"tls": server_tls} if security == "tls" else {"starttls": server_tls, "capabilities": "IDLE STARTTLS"}
+    given: dict[str, Any] = {security: server_tls, "capabilities": "IDLE STARTTLS"}
     async with ImapPeer(**given) as peer:
         peer.put(to("support"))
         async with working(peer, memory, backlog=True, server={"security": security, "tls": client_tls}):

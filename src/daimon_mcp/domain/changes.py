@@ -94,9 +94,11 @@ class CredentialsChanged:
 
 @dataclass(frozen=True, slots=True)
 class DomainsChanged:
-    """A domain was verified or removed, or got new keys."""
+    """A domain was verified or removed, or got new keys; `taken` says whether its mail is taken from now on, None where
+    that stays as it was."""
 
     name: str
+    taken: bool | None = None
 
 
 Change = (

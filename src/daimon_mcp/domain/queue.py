@@ -41,6 +41,23 @@ class MessageStatus(StrEnum):
     CANCELLED = "cancelled"
     RECEIVED = "received"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more is going to be tried."""
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        MessageStatus.SENT,
+        MessageStatus.DELIVERED,
+        MessageStatus.BOUNCED,
+        MessageStatus.FAILED,
+        MessageStatus.OUTCOME_UNKNOWN,
+        MessageStatus.CANCELLED,
+    }
+)
+
 
 class Outcome(StrEnum):
     """What one SMTP try came to, for one recipient."""

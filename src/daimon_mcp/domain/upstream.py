@@ -12,13 +12,19 @@ from daimon_mcp.domain.inboxes import split_subaddress
 class Place:
     """How far a mailbox has been read: everything up to `last_uid` is dealt with, while `uidvalidity` is the same.
 
-    `since` is the first connection's time (epoch µs), or 0 when older mail is wanted too: should the mailbox number
-    its mail anew, what came before it is still not taken.
+    `since` is the first connection's time (epoch µs), or 0 when older mail is wanted too. Should the mailbox number its
+    mail anew, what came before then is still not wanted: `old_uid` is the last message it had at that moment. Later
+    ones are new whatever their date, which a clock that is wrong or a move between folders may have made old.
     """
 
     uidvalidity: int
     last_uid: int
     since: int
+    old_uid: int = 0
+
+    def is_wanted(self, uid: int, internal_date: int) -> bool:
+        """Whether a message is to be looked at; a date of 0 is not known."""
+        return uid > self.old_uid or not internal_date or internal_date >= self.since
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.operations.delivering import Delivering
 from daimon_mcp.operations.directory import Directory
+from daimon_mcp.operations.domain_keys import DomainKeys
+from daimon_mcp.operations.domains import Domains
 from daimon_mcp.operations.drafts import Drafts
 from daimon_mcp.operations.explaining import Explaining
 from daimon_mcp.operations.filing import Filing
@@ -21,6 +23,7 @@ from daimon_mcp.operations.inboxes import Inboxes
 from daimon_mcp.operations.intake import Intake
 from daimon_mcp.operations.lists import Lists
 from daimon_mcp.operations.messages import Messages
+from daimon_mcp.operations.queueing import Queueing
 from daimon_mcp.operations.receiving import Authenticating, Receiving
 from daimon_mcp.operations.releasing import Releasing
 from daimon_mcp.operations.replying import Replying
@@ -82,6 +85,9 @@ class Operations:
         self.submitting = Submitting(core, self.spool, self.directory, self.credentials, self.abuse, reports)
         self.intake = Intake(core, self.spool, self.receiving, self.submitting)
         self.signing = Signing(core, self.credentials)
+        self.domain_keys = DomainKeys(core, self.signing, self.texts)
+        self.domains = Domains(core, self.domain_keys, self.texts)
         self.delivering = Delivering(core, reports, self.signing)
         self.suppressing = Suppressing(core)
+        self.queueing = Queueing(core)
         self.guide = Guide(self.texts, self.upgrades)

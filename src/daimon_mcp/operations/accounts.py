@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from daimon_mcp.domain.accounts import AccountStatus, Actor
-from daimon_mcp.domain.clock import iso
+from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
+from daimon_mcp.domain.changes import CredentialsChanged
+from daimon_mcp.domain.clock import iso, iso_or_none
+from daimon_mcp.domain.domains import DomainStatus
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.refusals import RefusalCode, Refused
-from daimon_mcp.domain.tiers import Limits, Tier, next_tier, usage_facts
+from daimon_mcp.domain.tiers import Limits, next_tier, usage_facts
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.store import accounts as rows
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store import usage
+from daimon_mcp.store import domains, usage
 from daimon_mcp.store.database import Transaction
+from daimon_mcp.store.messages import LAST_SEQ
 
 
 class Accounts:
@@ -59,14 +62,20 @@ class Accounts:
             "inbox_count": row[0] if row else 0,
             "send_limits": {"daily": limits.sends_per_day, "monthly": limits.sends_per_month},
             **usage_facts(limits, used, now),
-            "smtp_enabled": False,  # no submission listener runs, whatever the tier allows
+            "smtp_enabled": limits.smtp and core.submission is not None,
             "relay_configured": core.policy.relay_configured,
             "receives_from_other_servers": core.not_listening is None,
-            "domains": sorted(core.policy.domains),
+            "domains": [*sorted(core.policy.domains), *await self._own_domains(actor)],
             "created_at": iso(account.created_at),
         }
         facts = {"tier": str(account.tier), "not_listening": core.not_listening}
         return Outcome(key=f"get_account.{_kind(limits)}", result=result, facts=facts)
+
+    async def _own_domains(self, actor: Actor) -> list[str]:
+        """The account's verified domains, the newest 100."""
+        found = await self._core.database.all(sql.domains_page, account_no=actor.account_no, before=LAST_SEQ, limit=100)
+        known = [domains.domain_of(row) for row in found]
+        return [each.name for each in known if each.status is DomainStatus.VERIFIED]
 
     async def get_capabilities(self, actor: Actor) -> Outcome:
         """What this account can and cannot do now, and what would change that."""
@@ -85,7 +94,7 @@ class Accounts:
             if reason is None:
                 can.append(action)
             else:
-                unlock = {"unlock": "create_upgrade_link"} if reason == RefusalCode.SEND_REQUIRES_PAID else {}
+                unlock = {"unlock": "create_upgrade_link"} if reason in _UPGRADED else {}
                 cannot.append({"action": action, "reason": str(reason), **unlock})
 
         suspended = RefusalCode.ACCOUNT_SUSPENDED if account.status is AccountStatus.SUSPENDED else None
@@ -98,7 +107,10 @@ class Accounts:
         sort("schedule_messages", silent, unpaid)
         sort("send_to_other_servers", silent, unconnected, unpaid)
         sort("receive_from_other_servers", "NOT_LISTENING" if core.not_listening else None)
-        sort("use_smtp", "NO_SUBMISSION_LISTENER")  # there is none to log in to, on any tier
+        no_listener = None if core.submission is not None else "NO_SUBMISSION_LISTENER"
+        sort("use_smtp", suspended, no_listener, None if limits.smtp else RefusalCode.SMTP_REQUIRES_PAID)
+        own = None if actor.inbox_no is None and actor.holds("domain_write") else RefusalCode.FORBIDDEN
+        sort("use_custom_domains", suspended, own, RefusalCode.DOMAIN_REQUIRES_PAID if limits.domains == 0 else None)
         higher = next_tier(account.tier)
         result = {
             "tier": str(account.tier),
@@ -109,32 +121,63 @@ class Accounts:
         facts = {"tier": str(account.tier), "not_listening": core.not_listening}
         return Outcome(key=f"get_capabilities.{_kind(limits)}", result=result, facts=facts)
 
-    async def get_smtp_credentials(self, actor: Actor, *, host: str | None, port: int | None) -> Outcome:
-        """The account's SMTP submission credentials. `host` is None where no submission listener runs.
+    async def get_smtp_credentials(self, actor: Actor) -> Outcome:
+        """The account's SMTP submission credentials; host and ports are None where no listener runs.
 
         Raises SMTP_REQUIRES_PAID.
         """
         actor.require_account()
         actor.require("credentials_read")
+        account = await self._smtp_account(actor)
+        return self._smtp(account, "get_smtp_credentials")
+
+    async def rotate_smtp_password(self, actor: Actor) -> Outcome:
+        """A new SMTP password; the old one stops working at once, and sessions that used it end.
+
+        Raises SMTP_REQUIRES_PAID.
+        """
+        actor.require_account()
+        actor.require("credentials_write")
+        account = await self._smtp_account(actor)
+        now = self._core.clock.now()
+
+        def run(tx: Transaction) -> Account:
+            tx.run(sql.account_rotate_smtp, account_no=account.no, now=now)
+            tx.announce(CredentialsChanged(account.no, account.id))
+            return rows.account_in(tx, account.no)
+
+        return self._smtp(await self._core.database.write(run), "rotate_smtp_password")
+
+    async def _smtp_account(self, actor: Actor) -> Account:
         account = await rows.account_by_no(self._core.database, actor.account_no)
         if not self._core.policy.limits[account.tier].smtp:
             higher = next_tier(account.tier)
             raise Refused(
                 RefusalCode.SMTP_REQUIRES_PAID,
                 facts={"tier": str(account.tier)},
-                target_tier=str(higher) if higher is not Tier.FREE else None,
+                target_tier=str(higher) if higher != account.tier else None,
             )
+        return account
+
+    def _smtp(self, account: Account, key: str) -> Outcome:
+        at = self._core.submission
         password = self._credentials.smtp_password(account.id, account.smtp_version)
         result = {
-            "host": host,
-            "port": port,
+            "host": at.host if at else None,
+            "port": at.port if at else None,
+            "tls_port": at.tls_port if at else None,
             "username": account.id,
             "password": None if self._core.policy.secrets_masked else password,
             "tls": True,
             "auth_method": "PLAIN",
-            "listening": host is not None,
+            "rotated_at": iso_or_none(account.smtp_rotated_at),
+            "listening": at is not None,
         }
-        return Outcome(key="get_smtp_credentials" + (".listening" if host else ".off"), result=result)
+        masked = "yes" if self._core.policy.secrets_masked else None
+        return Outcome(key=key + (".listening" if at else ".off"), result=result, facts={"masked": masked})
+
+
+_UPGRADED = (RefusalCode.SEND_REQUIRES_PAID, RefusalCode.SMTP_REQUIRES_PAID, RefusalCode.DOMAIN_REQUIRES_PAID)
 
 
 def _kind(limits: Limits) -> str:

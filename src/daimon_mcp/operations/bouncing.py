@@ -11,6 +11,7 @@ from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.lists import Direction, Hold, verdict
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus
 from daimon_mcp.operations.settling import settle_status
+from daimon_mcp.operations.suppressing import BOUNCED, COMPLAINED, is_for_good, suppress
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import events, lists, messages, queue
 from daimon_mcp.store.database import Transaction
@@ -56,7 +57,8 @@ def _may_write(tx: Transaction, inbox: Inbox, content: Content, mail_from: str) 
 def apply_report(tx: Transaction, inbox: Inbox, original: StoredMessage, content: Content, now: int) -> None:
     """Settle the recipients a report names. Only those of this message, and only from `sent` or `outcome_unknown`.
 
-    A complaint settles nothing: it is told, once for each recipient.
+    A recipient that is not there for good is not written to again. A complaint settles nothing: it is told, once for
+    each recipient, who is not written to again either.
     """
     queued = queue.by_message_in(tx, original.seq)
     if queued is None:
@@ -84,6 +86,11 @@ def apply_report(tx: Transaction, inbox: Inbox, original: StoredMessage, content
                 reply_text=failure["diagnostic"][:_MOST_DIAGNOSTIC] or None,
             )
             settled = True
+            if state is DeliveryState.BOUNCED and is_for_good(failure["status"]):
+                suppress(
+                    tx, inbox.account_no, delivery.recipient, why=BOUNCED, reply=failure["diagnostic"],
+                    message_id=original.id, now=now,
+                )  # fmt: skip
     if not settled:
         return
     status = settle_status(tx, original, queued.no, now)
@@ -108,7 +115,7 @@ def complained(bounce: dict[str, Any], recipients: Sequence[str]) -> list[str]:
 def _tell_complaint(
     tx: Transaction, inbox: Inbox, original: StoredMessage, bounce: dict[str, Any], recipients: Sequence[str], now: int
 ) -> None:
-    """Record `message.complained`, unless an earlier complaint has said the same."""
+    """Suppress those who complained and record `message.complained`, unless an earlier complaint said the same."""
     told = complained(bounce, recipients)
     rows = tx.all(sql.reports_of_thread, thread_seq=original.thread_seq, after=original.seq, limit=_MOST_REPORTS)
     for _, _, _, reading in rows:
@@ -116,6 +123,10 @@ def _tell_complaint(
         same = earlier.get("complaint") and earlier["original_message_id"] == bounce["original_message_id"]
         if same and set(told) <= set(complained(earlier, recipients)):
             return
+    for address in told:
+        suppress(
+            tx, inbox.account_no, address, why=COMPLAINED, reply=bounce["complaint"], message_id=original.id, now=now
+        )
     payload: dict[str, Any] = {
         "inbox_id": inbox.id,
         "message_id": original.id,

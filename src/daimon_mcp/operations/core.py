@@ -56,6 +56,15 @@ def _no_resolver() -> Resolver:
     raise LookupError("there is no resolver here")
 
 
+@dataclass(frozen=True, slots=True)
+class SubmissionAt:
+    """Where mail programs log in: `port` with STARTTLS, `tls_port` with TLS from the first byte."""
+
+    host: str
+    port: int
+    tls_port: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Core:
     """Handed to every area of operations.
@@ -72,6 +81,8 @@ class Core:
     has_http: bool = False
     # Why no mail of other servers comes in, in a few words of ours for agents; None where it does.
     not_listening: str | None = None
+    # Set while the submission listener runs.
+    submission: SubmissionAt | None = None
     # What the operator should know of this run: a port that was taken, for example.
     notes: list[str] = field(default_factory=list[str])
     started_at: int = 0

@@ -32,7 +32,7 @@ PERMISSIONS = frozenset(
         "message_read", "message_send", "message_reply", "message_update", "message_delete", "draft_read",
         "draft_write", "list_read", "list_write",
         "inbox_read", "inbox_create", "inbox_update", "inbox_delete", "account_read", "account_upgrade",
-        "credentials_read", "key_read", "key_write",
+        "credentials_read", "credentials_write", "key_read", "key_write", "domain_read", "domain_write",
     }
 )  # fmt: skip
 

@@ -21,6 +21,8 @@ from daimon_mcp.store.database import Database, Transaction
 from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
 from daimon_mcp.store.queue import StoredQueue
 
+# Mail whose sender nobody vouches for; mail of servers that are trusted is not looked at.
+UNAUTHENTICATED = "unauthenticated"
 # What a local recipient that is gone by now is answered with (RFC 3463 §3.2).
 NO_SUCH_INBOX = "550 5.1.1 no such inbox here"
 
@@ -128,6 +130,7 @@ def receive_copy(
             thread_seq=thread_seq,
             hold_reason=hold_reason,
             authentication=authentication or {},
+            labels=[UNAUTHENTICATED] if authentication and authentication["verdict"] in ("fail", "none") else [],
         ),
     )
     stored = messages.in_tx(tx, placed.seq)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOST_FOUND: Final = 5  # values of one record that are told
 LONGEST_FOUND: Final = 300
 MOST_SPF_LOOKUPS: Final = 10  # RFC 7208 §4.6.4
+MOST_SECONDS: Final = 25.0  # for one record: an SPF policy may lead to many slow name servers
 _DEEPEST: Final = 30  # records read to count them: more than that is beyond every limit
 
 
@@ -37,20 +38,25 @@ async def _check(resolver: Resolver, record: DnsRecord, hostname: str) -> Checke
     from daimon_mcp.resolver import TemporaryFailure
 
     try:
-        if record.purpose is Purpose.MX:
-            return _mx(record, await mail_hosts(resolver, record.name))
-        texts = await texts_at(resolver, record.name)
-        match record.purpose:
-            case Purpose.OWNERSHIP:
-                return _ownership(record, texts)
-            case Purpose.DKIM:
-                return _dkim(record, texts)
-            case Purpose.DMARC:
-                return await _dmarc(resolver, record, texts)
-            case _:
-                return await _spf(resolver, record, texts, hostname)
-    except TemporaryFailure:
+        async with asyncio.timeout(MOST_SECONDS):
+            return await _compared(resolver, record, hostname)
+    except (TemporaryFailure, TimeoutError):
         return Checked(record)
+
+
+async def _compared(resolver: Resolver, record: DnsRecord, hostname: str) -> Checked:
+    if record.purpose is Purpose.MX:
+        return _mx(record, await mail_hosts(resolver, record.name))
+    texts = await texts_at(resolver, record.name)
+    match record.purpose:
+        case Purpose.OWNERSHIP:
+            return _ownership(record, texts)
+        case Purpose.DKIM:
+            return _dkim(record, texts)
+        case Purpose.DMARC:
+            return await _dmarc(resolver, record, texts)
+        case Purpose.SPF:
+            return await _spf(resolver, record, texts, hostname)
 
 
 async def texts_at(resolver: Resolver, name: str) -> list[str]:

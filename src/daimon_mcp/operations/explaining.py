@@ -86,25 +86,27 @@ class Explaining:
         timeline += [entry for each in deliveries if (entry := local_entry(each, places[each.no])) is not None]
         for tried in reversed(tries):
             running = tried.delivery_no in queued_now and latest[tried.delivery_no] is tried
-            entry = attempt_entry(tried, places[tried.delivery_no], running=running)
-            if "meaning" in entry:
-                entry["explanation"] = self._texts.text("delivery", entry["meaning"]).prose("meaning")
-            timeline.append(entry)
+            timeline.append(attempt_entry(tried, places[tried.delivery_no], running=running))
         if queued is not None and queued.warned_at is not None:
             timeline.append({"at": iso(queued.warned_at), "what": "delay_warning"})
         timeline += [report_entry(each, addresses) for each in reports]
         timeline.sort(key=lambda entry: entry["at"])
+        views = [
+            self._delivery(each, message, queued, latest.get(each.no), unwanted=each.recipient in unwanted)
+            for each in deliveries
+            if queued is not None
+        ]
         made = sum(each.attempts for each in ([chosen] if chosen is not None else deliveries))
         result: dict[str, Any] = {
             "id": message.id,
             "thread_id": message.thread_id,
             "direction": message.direction,
             "delivery_status": message.status,
-            "deliveries": [
-                self._delivery(each, message, queued, latest.get(each.no), unwanted=each.recipient in unwanted)
-                for each in deliveries
-                if queued is not None
-            ],
+            "deliveries": views,
+            "meanings": self._meanings(
+                [each["meaning"] for each in views],
+                [entry["meaning"] for entry in timeline if entry.get("meaning")],
+            ),
             "timeline": timeline,
             "attempts_total": made,
             "attempts_left_out": made - len(tries),
@@ -120,22 +122,17 @@ class Explaining:
         *,
         unwanted: bool,
     ) -> dict[str, Any]:
-        """How one recipient's mail stands, what it means, and what to do."""
-        meaning = standing(delivery, message, queued, latest, unwanted=unwanted)
-        text = self._texts.text("delivery", meaning)
+        """How one recipient's mail stands, and whether it is tried again. What it means is said once for all."""
         view: dict[str, Any] = {
             "id": delivery.id,
             "recipient": delivery.recipient,
             "status": delivery.state,
             "route": delivery.transport,
             "attempts": delivery.attempts,
-            "meaning": meaning,
-            "explanation": " ".join(
-                part for part in (text.prose("meaning"), self._retries(delivery, queued), text.prose("again")) if part
-            ),
-            "what_to_do": list(text.bullets("agent")),
-            "for_operator": list(text.bullets("operator")),
+            "meaning": str(standing(delivery, message, queued, latest, unwanted=unwanted)),
         }
+        if again := self._retries(delivery, queued):
+            view["again"] = again
         if reply := reply_of(delivery.last_code, delivery.last_enhanced, delivery.last_text):
             view["last_reply"] = reply
         if delivery.remote:
@@ -146,6 +143,20 @@ class Explaining:
         if delivery.finished_at is not None:
             view["finished_at"] = iso(delivery.finished_at)
         return view
+
+    def _meanings(self, now: list[str], before: list[str]) -> dict[str, Any]:
+        """What each case means in plain words; for those that are so `now`, what to do as well."""
+        said: dict[str, Any] = {}
+        for meaning in dict.fromkeys([*now, *before]):
+            text = self._texts.text("delivery", meaning)
+            again = text.prose("again") if meaning in now else ""
+            said[meaning] = {"explanation": f"{text.prose('meaning')} {again}".strip()}
+            if meaning in now:
+                said[meaning] |= {
+                    "what_to_do": list(text.bullets("agent")),
+                    "for_operator": list(text.bullets("operator")),
+                }
+        return said
 
     def _retries(self, delivery: StoredDelivery, queued: StoredQueue) -> str:
         """Whether it is tried again by itself, and when."""
@@ -197,7 +208,11 @@ class Explaining:
         assert row is not None
         raw = await core.blobs.get(core.database, message.blob_hash)
         hops = [value for name, value in parse_headers(raw[:_HEADER]) if name.lower() == "received"]
+        authentication: dict[str, Any] = json.loads(row[5])
         timeline: list[dict[str, Any]] = [{"at": iso(message.received_at), "what": "received"}]
+        if "verdict" in authentication:
+            verdict = authentication["verdict"]
+            timeline.append({"at": iso(message.received_at), "what": "authenticated", "verdict": verdict})
         result: dict[str, Any] = {
             "id": message.id,
             "thread_id": message.thread_id,
@@ -208,7 +223,7 @@ class Explaining:
             "came": "from_another_server" if hops else "from_this_server",
             "hops": len(hops),
             "trace": [value[:_HOP] for value in hops[:_MOST_HOPS]],
-            "authentication": json.loads(row[5]),
+            "authentication": authentication,
             "timeline": timeline,
         }
         if message.hold_reason:

@@ -46,6 +46,7 @@ class Fetching:
                 uidvalidity=place.uidvalidity,
                 last_uid=place.last_uid,
                 since=place.since,
+                old_uid=place.old_uid,
                 updated_at=self._core.clock.now(),
             )
         )

@@ -10,6 +10,7 @@ from pydantic import Field
 from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.changes import InboxChanged
 from daimon_mcp.domain.clock import HOUR, SECOND, iso
+from daimon_mcp.domain.domains import clean_name
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.inboxes import Inbox, alternatives, check_username, made_up_username
 from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
@@ -23,7 +24,7 @@ from daimon_mcp.operations.requests import ClientId, Id, Request, check_notes
 from daimon_mcp.operations.views import Of, cursor, inbox_view, read_cursor
 from daimon_mcp.store import accounts as account_rows
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store import events
+from daimon_mcp.store import domains, events
 from daimon_mcp.store import inboxes as rows
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import LAST_SEQ
@@ -33,7 +34,7 @@ _MOST_METADATA = 4096
 
 class CreateInbox(Request):
     username: Annotated[str | None, Field(description="3-32 of a-z 0-9 - . _")] = None
-    domain: Annotated[str | None, Field(description="One of this server's")] = None
+    domain: Annotated[str | None, Field(description="This server's or your own")] = None
     display_name: Annotated[str | None, Field(max_length=100, description="Shown to recipients")] = None
     client_id: Annotated[ClientId | None, Field(description="Idempotency key")] = None
     metadata: Annotated[dict[str, Any] | None, Field(description="Your own notes")] = None
@@ -75,9 +76,8 @@ class Inboxes:
         actor.require_account()
         actor.require("inbox_create")
         core, policy = self._core, self._core.policy
-        domain = (request.domain or policy.domain).strip().lower()
-        if domain not in policy.domains:
-            raise invalid("domain", "is not a domain of this server", policy.domain)
+        asked = (request.domain or policy.domain).strip().lower()
+        domain = asked if asked in policy.domains else clean_name(asked) or ""
         username = request.username.strip() if request.username is not None else None
         if username is not None:
             check_username(username)
@@ -91,6 +91,9 @@ class Inboxes:
             account = account_rows.account_in(tx, actor.account_no)
             if account.status is AccountStatus.SUSPENDED:
                 raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
+            if domain not in policy.domains and not domains.may_use(tx, actor.account_no, domain):
+                problem = "is neither a domain of this server nor a verified one of yours"
+                raise invalid("domain", problem, policy.domain)
             if request.client_id is not None:
                 row = tx.one(sql.inbox_by_client_id, account_no=actor.account_no, client_id=request.client_id)
                 if row is not None:

@@ -80,6 +80,7 @@ _EXAMPLES: Mapping[str, str] = {
     "attachment_id": '"att_…"',
     "approval_id": '"apr_…"',
     "query": '"from:ann invoice"',
+    "domain": '"agents.example.com"',
     "list": '"block"',
     "entries": '["ann@example.com", "example.org"]',
     "issue": '"May I accept the offer?"',

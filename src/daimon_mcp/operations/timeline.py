@@ -115,12 +115,13 @@ def before_leaving(message: StoredMessage, queued: StoredQueue | None, drafted_a
         return entries
     at = queued.created_at
     # What waits is not counted; it is when it is let go.
-    if queued.counted_at is not None and queued.counted_at > at and queued.counted_at != queued.send_at:
-        entries.append({"at": iso(queued.counted_at), "what": "released"})
-        at = queued.counted_at
+    counted = queued.counted_at or at
     if queued.send_at is not None:
-        entries.append({"at": iso(queued.created_at), "what": "scheduled", "for": iso(queued.send_at)})
-        at = max(at, queued.send_at)
+        entries.append({"at": iso(at), "what": "scheduled", "for": iso(queued.send_at)})
+        at = max(at, queued.send_at, counted)
+    elif counted > at:
+        entries.append({"at": iso(counted), "what": "released"})
+        at = counted
     if queued.state == queue.ACTIVE:
         entries.append({"at": iso(at), "what": "let_go"})
     return entries

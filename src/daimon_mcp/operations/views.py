@@ -27,6 +27,7 @@ class Of(StrEnum):
     THREADS = "h"
     INBOXES = "i"
     DRAFTS = "d"
+    DOMAINS = "o"
 
 
 _KINDS = frozenset(kind.value.encode() for kind in Of)

@@ -20,8 +20,7 @@ async def ask(
     """What the first server that knows says about a `names.canonical` name, and the bytes it took to say it.
 
     Every server is asked once; those that kept silent again, with more patience, in all about `timeout` seconds a
-    server: the caller bounds the whole. Raises TemporaryFailure when all refused or failed, TimeoutError when one of
-    them said nothing to the end.
+    server: the caller bounds the whole. Raises TemporaryFailure, or TimeoutError when none of them said anything.
     """
     silent = list(servers)
     failure: TemporaryFailure | None = None
@@ -38,9 +37,7 @@ async def ask(
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else "the answer broke off"
                 failure = TemporaryFailure(f"{name} {kind}: name server {server.host}: {reason}")
             silent.remove(server)
-    if failure is None or silent:
-        raise TimeoutError
-    raise failure
+    raise failure or TimeoutError
 
 
 async def _ask_one(server: Server, name: str, kind: Kind) -> tuple[Answer[object] | NoSuchName, int]:

@@ -94,6 +94,12 @@ def verified_in(tx: Transaction, name: str) -> StoredDomain | None:
     return _one(tx.one(sql.domain_verified, name=name))
 
 
+def may_use(tx: Transaction, account_no: int, name: str) -> bool:
+    """Whether an account has shown that a name is its own, inside a write."""
+    found = verified_in(tx, name)
+    return found is not None and found.account_no == account_no
+
+
 def _key_of(row: Row) -> PublicKey:
     selector, algorithm, public, created_at, seen_at = row
     return PublicKey(selector, algorithm, public, created_at, seen_at is not None)

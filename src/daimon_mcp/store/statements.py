@@ -1220,6 +1220,54 @@ delivery_reported = (
 deliveries_delete = delete(deliveries).where(deliveries.c.queue_no == b("queue_no"))
 deliveries_pending = select(func.count()).select_from(deliveries).where(deliveries.c.state == "queued")
 
+# For the operator: what is in the queue, by delivery, and what is done about it.
+_queued = (
+    select(
+        deliveries.c.no,
+        deliveries.c.id,
+        deliveries.c.recipient,
+        deliveries.c.state,
+        deliveries.c.attempts,
+        deliveries.c.next_attempt_at,
+        deliveries.c.last_code,
+        deliveries.c.last_enhanced,
+        deliveries.c.last_text,
+        deliveries.c.remote,
+        queue.c.created_at,
+        queue.c.expires_at,
+        queue.c.mail_from,
+        messages.c.id.label("message_id"),
+        messages.c.subject,
+        accounts.c.id.label("account_id"),
+    )
+    .join(queue, queue.c.no == deliveries.c.queue_no)
+    .join(messages, messages.c.seq == queue.c.message_seq)
+    .join(accounts, accounts.c.no == queue.c.account_no)
+)
+deliveries_listed = (
+    _queued.where(
+        deliveries.c.no > b("after"),
+        deliveries.c.state.in_(["queued", "held"]),
+        or_(b("domain") == "", deliveries.c.domain == b("domain")),
+        or_(b("message_id") == "", messages.c.id == b("message_id")),
+        or_(b("state") == "", deliveries.c.state == b("state")),
+    )
+    .order_by(deliveries.c.no)
+    .limit(b("limit"))
+)
+delivery_listed = _queued.where(deliveries.c.id == b("id"))
+# What is leased is in a worker's hands, and stays there.
+delivery_set_state = (
+    update(deliveries)
+    .where(
+        deliveries.c.no == b("delivery_no"),
+        deliveries.c.state == b("from_state"),
+        or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until <= b("now")),
+    )
+    .values(state=b("new_state"), next_attempt_at=b("again_at"), finished_at=b("new_finished_at"))
+    .returning(deliveries.c.queue_no)
+)
+
 attempt_insert = _insert(attempts, "ended_at", "outcome", "code", "enhanced", "text", "remote", "tls", "content_at")
 attempt_finish = (
     update(attempts)
@@ -1573,13 +1621,13 @@ approvals_close_others = (
 
 # -- mailboxes elsewhere ---------------------------------------------------------------------------------------------
 
-upstream_get = select(upstreams.c.uidvalidity, upstreams.c.last_uid, upstreams.c.since).where(
+upstream_get = select(upstreams.c.uidvalidity, upstreams.c.last_uid, upstreams.c.since, upstreams.c.old_uid).where(
     upstreams.c.name == b("name")
 )
 _upstream_put = upsert(upstreams).values({c.name: b(c.name) for c in upstreams.c})
 upstream_put = _upstream_put.on_conflict_do_update(
     index_elements=["name"],
-    set_={name: _upstream_put.excluded[name] for name in ("uidvalidity", "last_uid", "since", "updated_at")},
+    set_={name: _upstream_put.excluded[name] for name in ("uidvalidity", "last_uid", "since", "old_uid", "updated_at")},
 )
 upstream_advance = (
     update(upstreams)

@@ -678,13 +678,15 @@ class StsPolicies(SQLModel, table=True):
 class Upstreams(SQLModel, table=True):
     """How far each mailbox elsewhere has been read; moved on in the transaction that takes its mail in.
 
-    `since` is when it was first read (mail of before is not wanted), or 0.
+    `since` is when it was first read, or 0. Mail of before is not wanted; should the mailbox number its mail anew, that
+    is mail up to `old_uid` with an older date.
     """
 
     name: str = Field(primary_key=True, sa_type=Text)
     uidvalidity: int = _big()
     last_uid: int = _big()
     since: int = _big()
+    old_uid: int = _big(0)
     updated_at: int = _big()
 
 

@@ -11,8 +11,9 @@ from typing import Final
 from daimon_mcp.domain.queue import Attempt, Handover
 from daimon_mcp.workers.pool import Pool
 from daimon_mcp.workers.smtp_client import Client, LoginFailed, NotLetIn, TlsFailed, Way
+from daimon_mcp.workers.smtp_commands import wire_form
 from daimon_mcp.workers.smtp_reply import Answerer
-from daimon_mcp.workers.smtp_transaction import Ended, SessionFailed, ShutOut, Transaction, wire_form
+from daimon_mcp.workers.smtp_transaction import Ended, OnContent, SessionFailed, ShutOut, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Courier:
         destination: str,
         remote: str,
         ways: Ways,
-        on_content: Callable[[], None] | None,
+        on_content: OnContent | None,
     ) -> dict[str, Attempt]:
         """Hand a message over; what came of it for each recipient.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
@@ -16,7 +16,7 @@ from daimon_mcp.workers.delivery import ANSWER_SECONDS, Courier
 from daimon_mcp.workers.pool import Pool
 from daimon_mcp.workers.smtp_client import Way
 from daimon_mcp.workers.smtp_reply import Answerer
-from daimon_mcp.workers.smtp_transaction import Ended
+from daimon_mcp.workers.smtp_transaction import Ended, OnContent
 
 CONNECT_SECONDS: Final = 20.0  # for each address: a dead one must not use up the time of the others
 IDLE_SECONDS: Final = 5.0  # a stranger's server is not kept busy with nothing
@@ -76,7 +76,7 @@ class Direct:
         return normalise(recipient).rpartition("@")[2]
 
     async def relay(
-        self, destination: str, handover: Handover, *, on_content: Callable[[], None] | None = None
+        self, destination: str, handover: Handover, *, on_content: OnContent | None = None
     ) -> dict[str, Attempt]:
         """As `Transport.relay`; takes 240 s and the time of the last answer at most."""
         return await self._courier.carry(

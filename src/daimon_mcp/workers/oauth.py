@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from contextlib import suppress
 
 TOKEN_SECONDS = 60.0
 MAX_TOKEN = 16_384
@@ -26,30 +25,28 @@ async def access_token(command: str) -> str:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            limit=MAX_TOKEN,
         )
     except (OSError, ValueError, TypeError) as error:  # not there, not allowed, an open quote, nothing at all
         raise NoToken(
             f"oauth_command cannot be run: {getattr(error, 'strerror', None) or 'check its quotes'}"
         ) from None
     assert process.stdout is not None
+    printed = b""
     try:
         async with asyncio.timeout(TOKEN_SECONDS):
-            line = await process.stdout.readline()
-            while await process.stdout.read(MAX_TOKEN):  # or it would wait for somebody to read
-                pass
+            while piece := await process.stdout.read(MAX_TOKEN):  # to the end, or it would wait for somebody to read
+                printed += piece if len(printed) <= MAX_TOKEN else b""
             status = await process.wait()
     except TimeoutError:
         raise NoToken(f"oauth_command has not ended after {TOKEN_SECONDS:.0f} seconds") from None
-    except ValueError:  # a line longer than the limit
-        raise NoToken("oauth_command prints more than a token") from None
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.wait())
+        # Ends it if it still runs, and waits for nothing: not for a child of it either that keeps the pipe open.
+        process._transport.close()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     if status:
         raise NoToken(f"oauth_command ended with status {status}")
+    line = printed.partition(b"\n")[0]
+    if len(line) > MAX_TOKEN:
+        raise NoToken("oauth_command prints more than a token")
     try:
         token = line.strip().decode("ascii")
     except UnicodeDecodeError:

@@ -6,10 +6,8 @@ means UNKNOWN, never a success and never a plain failure. A server that does not
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,17 +15,14 @@ from daimon_mcp.domain.envelopes import Recipient
 from daimon_mcp.domain.queue import Attempt, Handover, Outcome
 from daimon_mcp.logs import WIRE
 from daimon_mcp.workers.smtp_client import Client
+from daimon_mcp.workers.smtp_commands import NOT_ASCII, NotOffered, is_safe, mail_command, rcpt_command
 from daimon_mcp.workers.smtp_reply import Answerer, Lost, Reply, clean
 
+log = logging.getLogger(__name__)
 wire_log = logging.getLogger(WIRE)
 
 CHUNK: Final = 65_536
-LARGE: Final = 1_048_576  # octets; from here on content is looked through in a thread
 _LET_US_IN: Final = frozenset({530, 534, 535, 538})  # to MAIL: log in, or use TLS, first (RFC 4954 §6, RFC 3207 §4)
-
-_QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"(?=@)')
-_SPLITS_A_COMMAND = re.compile(r'[\x00-\x20\x7f<>"]')
-_PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+")
 
 
 class Ended(Exception):
@@ -53,19 +48,24 @@ class ShutOut(Ended):
     """The server takes no mail from us as we are: it wants a login, or TLS."""
 
 
+OnContent = Callable[[], Awaitable[None] | None]
+"""Called before the content is written. Without the end of what it returns, the end of the content is not sent."""
+
+
 @dataclass(slots=True)
 class Transaction:
     """A message to hand over, and `results` as far as there are any. May be run on one client after the other.
 
-    `content` is as `wire_form` makes it. `before_content` is called before its first octet is written, `before_end`
-    before its last ones are. Times are seconds for each answer, and for that to the final dot.
+    `content` is as `wire_form` makes it. `before_content` is called before its first octet is written, and what it
+    returns has come to its end before the last ones are; `before_end` is called right before those. Times are seconds
+    for each answer, and for that to the final dot.
     """
 
     handover: Handover
     content: bytes
     timeout: float
     answer_timeout: float
-    before_content: Callable[[], None]
+    before_content: OnContent
     before_end: Callable[[], None]
     results: dict[str, Attempt] = field(default_factory=dict[str, Attempt])
 
@@ -88,8 +88,7 @@ class Transaction:
             run = _Run(self, client)
             await run.envelope()
             if run.accepted:
-                end = await run.content()
-                self.results.update(dict.fromkeys(run.accepted, await run.finish(end)))
+                self.results.update(dict.fromkeys(run.accepted, await run.content()))
         except Ended:
             raise
         except BaseException:  # in the middle of something
@@ -111,12 +110,16 @@ class _Run:
 
     async def envelope(self) -> None:
         """MAIL, RCPT and DATA, up to the server's 354; those it took are in `accepted`."""
-        mail = self._mail()
+        offers = self._client.extensions
+        try:
+            mail = mail_command(self._transaction.handover, offers)
+        except NotOffered as lack:
+            raise Ended(self._answers.refused(lack.code, lack.enhanced, str(lack))) from None
         recipients = self._takeable()
         if not recipients:
             return
         utf8 = mail.endswith(" SMTPUTF8")
-        lines = [mail, *(self._rcpt(recipient, utf8) for recipient in recipients), "DATA"]
+        lines = [mail, *(rcpt_command(recipient, offers, utf8=utf8) for recipient in recipients), "DATA"]
         client = self._client
         client.messages += 1
         try:
@@ -139,10 +142,29 @@ class _Run:
             text = f"lost the connection before the message was handed over: {error}"
             raise SessionFailed(self._answers.deferred(text, "4.4.2"), self._heard) from None
 
-    async def content(self) -> bytes:
-        """Write all of the content but its end, which is returned: with it, in one piece, goes the final dot."""
+    async def content(self) -> Attempt:
+        """Write the content, and hear what has become of it."""
+        ready = self._transaction.before_content()
+        try:
+            end = await self._write()
+        except Ended:
+            await self._get_ready(ready)  # so that it does not come after the result
+            raise
+        await self._get_ready(ready)
+        return await self._finish(end)
+
+    async def _get_ready(self, ready: Awaitable[None] | None) -> None:
+        try:
+            if ready is not None:
+                await ready
+        except Exception:
+            log.exception("a message was not sent to its end, because that could not be put on record")
+            self._client.abort()
+            raise Ended(self._answers.deferred("internal error")) from None
+
+    async def _write(self) -> bytes:
+        """All of the content but its end, which is returned: with it, in one piece, goes the final dot."""
         transaction, wire = self._transaction, self._client.wire
-        transaction.before_content()
         wire_log.debug("C: [%d octets]", len(transaction.content))
         content, start = transaction.content, 0
         try:
@@ -154,7 +176,7 @@ class _Run:
             raise self._cut_short(error) from None
         return content[start:]
 
-    async def finish(self, end: bytes) -> Attempt:
+    async def _finish(self, end: bytes) -> Attempt:
         """Write the end of the content and hear what has become of it."""
         transaction, client = self._transaction, self._client
         transaction.before_end()
@@ -174,44 +196,16 @@ class _Run:
             client.abort()
         return attempt
 
-    def _mail(self) -> str:
-        """The MAIL command. Raises Ended where the server has not what the message needs."""
-        handover, offers = self._transaction.handover, self._client.extensions
-        utf8 = handover.smtputf8 or not handover.mail_from.isascii()
-        if utf8 and "SMTPUTF8" not in offers:
-            raise Ended(self._answers.refused(553, "5.6.7", "the server does not take addresses outside ASCII"))
-        eight_bit = not handover.content.isascii()
-        if eight_bit and "8BITMIME" not in offers:
-            raise Ended(self._answers.refused(554, "5.6.3", "the server does not take 8-bit content"))
-        words = [f"MAIL FROM:<{handover.mail_from}>"]
-        if "SIZE" in offers:
-            words.append(f"SIZE={len(handover.content)}")
-        if eight_bit:
-            words.append("BODY=8BITMIME")
-        if "DSN" in offers:
-            words += _given("RET", handover.ret) + _given("ENVID", handover.envid)
-        if "SMTPUTF8" in offers and (utf8 or not all(one.address.isascii() for one in handover.recipients)):
-            words.append("SMTPUTF8")
-        return " ".join(words)
-
     def _takeable(self) -> list[Recipient]:
         """Those of the recipients left whom this server can be told. The others have their results."""
         left = self._transaction.left()
         if "SMTPUTF8" not in self._client.extensions:
-            refusal = self._answers.refused(553, "5.6.7", "the server does not take addresses outside ASCII")
+            refusal = self._answers.refused(553, "5.6.7", NOT_ASCII)
             for recipient in left:
                 if not recipient.address.isascii():
                     self._transaction.results[recipient.address] = refusal
             left = [recipient for recipient in left if recipient.address.isascii()]
         return left
-
-    def _rcpt(self, recipient: Recipient, utf8: bool) -> str:
-        words = [f"RCPT TO:<{recipient.address}>"]
-        if "DSN" in self._client.extensions:
-            words += _given("NOTIFY", recipient.notify)
-            if recipient.orcpt is not None and (utf8 or recipient.orcpt.isascii()):
-                words += _given("ORCPT", recipient.orcpt)
-        return " ".join(words)
 
     async def _ask(self, line: str) -> Reply:
         if not self._pipelining:
@@ -289,36 +283,3 @@ class _Run:
             return Ended(self._answers.answered(reply, Outcome.DEFERRED))
         text = f"lost the connection before the message was handed over: {error}"
         return Ended(self._answers.deferred(text, "4.4.2"))
-
-
-async def wire_form(content: bytes) -> bytes:
-    """`content`, CRLF lines, as it goes over the wire (RFC 5321 §4.5.2): dots doubled, and the line that ends it.
-
-    Raises ValueError if it holds a CR or LF alone, which must never be sent.
-    """
-    return await asyncio.to_thread(_wire_form, content) if len(content) > LARGE else _wire_form(content)
-
-
-def _wire_form(content: bytes) -> bytes:
-    rest = content.replace(b"\r\n", b"")
-    if b"\n" in rest or b"\r" in rest:
-        raise ValueError("the content holds a CR or LF alone")
-    end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
-    stuffed = content.replace(b"\r\n.", b"\r\n..") if b"\r\n." in content else content
-    return b"".join((b"." if stuffed.startswith(b".") else b"", stuffed, end))
-
-
-def is_safe(address: str) -> bool:
-    """Whether `address` stays one argument of one command: no control characters, no spaces or `<>` outside quotes."""
-    if _PLAIN.fullmatch(address):
-        return True
-    local = _QUOTED.match(address)
-    rest = address[local.end() :] if local else address
-    return bool(address) and not _SPLITS_A_COMMAND.search(rest) and address.isprintable()
-
-
-def _given(keyword: str, value: str | None) -> list[str]:
-    """A parameter as a list of one; nothing where there is no value, or one that could be more than one parameter."""
-    if not value or _SPLITS_A_COMMAND.search(value) or not value.isprintable():
-        return []
-    return [f"{keyword}={value}"]

@@ -6,7 +6,6 @@ Straight to the hosts of a domain: `direct.py`.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,6 +13,7 @@ from daimon_mcp.domain.queue import Attempt, Handover
 from daimon_mcp.workers.delivery import ANSWER_SECONDS, Courier
 from daimon_mcp.workers.pool import SECONDS_PER_CONNECTION, Pool
 from daimon_mcp.workers.smtp_client import Way
+from daimon_mcp.workers.smtp_transaction import OnContent
 
 
 class Transport(Protocol):
@@ -24,13 +24,13 @@ class Transport(Protocol):
         ...
 
     async def relay(
-        self, destination: str, handover: Handover, *, on_content: Callable[[], None] | None = None
+        self, destination: str, handover: Handover, *, on_content: OnContent | None = None
     ) -> dict[str, Attempt]:
         """Try once; what came of it for each recipient, by address. All of them have `destination` as theirs.
 
         Raises ValueError for content that holds a CR or LF alone, which must never be sent. `on_content` is called
         before the content is written: if the call is cancelled after that, the message may have been handed over,
-        else not.
+        else not. What it returns is waited for before the end of the content is sent; if that fails, it is not sent.
         """
         ...
 
@@ -91,7 +91,7 @@ class SmartHost:
         return self.remote
 
     async def relay(
-        self, destination: str, handover: Handover, *, on_content: Callable[[], None] | None = None
+        self, destination: str, handover: Handover, *, on_content: OnContent | None = None
     ) -> dict[str, Attempt]:
         """As `Transport.relay`; takes 240 s and the time of the last answer at most."""
         return await self._courier.carry(

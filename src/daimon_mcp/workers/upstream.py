@@ -12,8 +12,8 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import anyio
 import anyio.abc
@@ -188,7 +188,7 @@ class UpstreamWorker:
 
     async def _session(self) -> None:
         async with connected(self._mailbox.server) as imap:
-            await _log_in(imap, self._mailbox)
+            await log_in(imap, self._mailbox)
             selected = await imap.select(self._mailbox.folder, read_only=self._mailbox.after == "keep")
             if selected.read_only and self._mailbox.after != "keep":
                 self._left = 'the folder can only be read, and [upstream] after is not "keep"'
@@ -209,14 +209,11 @@ class UpstreamWorker:
         self._trouble.clear()
         if place is not None:
             log.warning("%s has numbered its mail anew; what is known is not taken again", self._where)
-            place = Place(selected.uidvalidity, 0, place.since)
+            place = Place(selected.uidvalidity, 0, place.since, await _last_uid(imap, selected))
         elif self._mailbox.backlog:
             place = Place(selected.uidvalidity, 0, 0)
         else:
-            if selected.uidnext is not None:
-                last = selected.uidnext - 1
-            else:
-                last = max((each.uid for each in await imap.listed_after(0)), default=0)
+            last = await _last_uid(imap, selected)
             place = Place(selected.uidvalidity, last, self._clock.now() // SECOND * SECOND)
         await self._fetching.begin(self._name, place)
         return place
@@ -244,11 +241,11 @@ class UpstreamWorker:
         if listed:
             taken, left = self.counts.taken - before[0], self.counts.left_alone - before[1]
             log.info("%s: %d messages taken, %d for no inbox here left alone", self._where, taken, left)
-            place = Place(place.uidvalidity, listed[-1].uid, place.since)
+            place = replace(place, last_uid=listed[-1].uid)
         return place
 
     async def _batch(self, imap: Imap, place: Place, batch: Sequence[Listed]) -> None:
-        wanted = [each for each in batch if not each.internal_date or each.internal_date >= place.since]
+        wanted = [each for each in batch if place.is_wanted(each.uid, each.internal_date)]
         headers = await imap.headers([each.uid for each in wanted]) if wanted else {}
         fields = await asyncio.to_thread(lambda: {uid: delivery_fields(header) for uid, header in headers.items()})
         last_taken = 0
@@ -352,7 +349,15 @@ class UpstreamWorker:
             await self._fetching.tidied(self._name, self._uidvalidity, some)
 
 
-async def _log_in(imap: Imap, mailbox: Mailbox) -> None:
+async def _last_uid(imap: Imap, selected: Selected) -> int:
+    """That no message of the folder has a greater one than."""
+    if selected.uidnext is not None:
+        return selected.uidnext - 1
+    return max((each.uid for each in await imap.listed_after(0)), default=0)
+
+
+async def log_in(imap: Imap, mailbox: Mailbox) -> None:
+    """By a fresh token where a command gives them, else by the password. Raises ImapError, NoToken."""
     if mailbox.oauth_command is not None:
         await imap.log_in(mailbox.username, token=await access_token(mailbox.oauth_command))
     else:
@@ -367,37 +372,3 @@ async def _change(imap: Imap, after: str, uids: Sequence[int]) -> None:
         await imap.delete(uids)
     else:
         await imap.move(uids, folder)
-
-
-class Checked(NamedTuple):
-    """What `check_upstream` found: whether it is well, what was looked at, and what to do."""
-
-    ok: bool
-    what: str
-    advice: str = ""
-
-
-async def check_upstream(mailbox: Mailbox) -> Checked:
-    """Connect, log in and look into the folder, which changes nothing. For `doctor`; never raises."""
-    server = mailbox.server
-    where = f"upstream mailbox {mailbox.username} at {server.host}:{server.port}"
-    try:
-        async with connected(server) as imap:
-            await _log_in(imap, mailbox)
-            try:
-                await imap.select(mailbox.folder, read_only=True)
-            except CommandFailed as error:
-                advice = "Set [upstream] mailbox to a folder that is there; INBOX always is."
-                return Checked(False, f"{where}: folder {mailbox.folder}: {error.text}", advice)
-            tells = "and tells of new mail" if "IDLE" in imap.capabilities else "and is asked for new mail"
-            await imap.log_out()
-        return Checked(True, f"{where} lets us in {tells}")
-    except NoToken as error:
-        return Checked(False, f"{where}: {error}", "Run [upstream] oauth_command by hand: it must print a token.")
-    except LoginFailed as error:
-        advice = "Check [upstream] username and password; Gmail and others want an app password or oauth_command."
-        return Checked(False, f"{where}: {error}", advice)
-    except ConnectionLost as error:
-        return Checked(False, f"{where}: {error}", "Check [upstream] host, port and security, and the network.")
-    except ImapError as error:
-        return Checked(False, f"{where}: {error}", "Check [upstream] security and ca_file.")

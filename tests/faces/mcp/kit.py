@@ -36,9 +36,12 @@ MODERN = LATEST_MODERN_VERSION
 ERAS = ("legacy", MODERN)
 
 FREE_SENDS: dict[str, Any] = {
-    "limits": {"free": {"sends_per_month": 9000, "sends_per_day": 9000, "sends_per_minute": 9000, "smtp": True}}
+    "limits": {
+        "free": {"sends_per_month": 9000, "sends_per_day": 9000, "sends_per_minute": 9000, "smtp": True, "domains": 1}
+    },
+    "dns": {"nameservers": ["127.0.0.1:1"]},
 }
-"""Settings by which an account may send without an operator."""
+"""Settings by which an account may send, and ask for a domain, without an operator; there is no DNS."""
 
 SECRETS = ("dm_free_", "dm_live_", "smtp_secret_", "eyJ")
 """How everything begins that lets somebody in."""
@@ -94,6 +97,8 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "DAIMON_HTTP__PORT": "0",
         "DAIMON_SMTP__INBOUND_PORT": "0",
         "DAIMON_LIMITS__FREE__SMTP": "true",
+        "DAIMON_LIMITS__FREE__DOMAINS": "1",
+        "DAIMON_DNS__NAMESERVERS": "127.0.0.1:1",
     }
     for period in ("MONTH", "DAY", "MINUTE"):
         given[f"DAIMON_LIMITS__FREE__SENDS_PER_{period}"] = "9000"
@@ -286,6 +291,12 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
     assert [each["entry"] for each in (await do("get_lists"))["entries"]] == ["spam.example"]
     assert (await do("remove_from_list", list="block", entries=["spam.example"]))["entries"] == ["spam.example"]
     assert (await do("delete_message", message_id=message))["permanent"] is False
+
+    domain = await do("create_domain", domain="mine.example.com")
+    assert [each["id"] for each in (await do("list_domains"))["domains"]] == [domain["id"]]
+    assert (await do("get_domain", domain="mine.example.com"))["dns_records"] == domain["dns_records"]
+    assert (await do("verify_domain", domain=domain["id"]))["status"] == "pending"  # nobody answers
+    assert (await do("delete_domain", domain=domain["id"]))["status"] == "deleted"
 
     assert (await do("get_account"))["tier"] == "free"
     assert (await do("get_capabilities"))["next_tier"] == "starter"

@@ -205,3 +205,18 @@ async def test_what_fits_is_left_as_it_is(daimon: Daimon) -> None:
         message = (await agent.do("wait_for_message", timeout_seconds=5))["message"]
         assert "truncated_fields" not in message
         assert (await agent.do("get_message", message_id=message["id"]))["truncated"] is False
+
+
+async def test_the_story_of_mail_to_many(bounded: tuple[Agent, Daimon, int]) -> None:
+    agent, daimon, most = bounded
+    await daimon.upgrade(Tier.PRO)
+    inbox = await agent.do("create_inbox")
+    people = [f"somebody-with-a-long-name-{number}@agents.localhost" for number in range(50)]
+    for person in people:
+        await agent.do("create_inbox", username=person.partition("@")[0])
+    sent = await agent.do("send_email", inbox=inbox["id"], to=people, subject="s", body="b")
+    answer = await agent.call("explain_delivery", message_id=sent["id"])
+    check_size(answer, most)
+    shown = len(answer.result["deliveries"])
+    assert (shown == 50) or "deliveries" in answer.result["truncated_fields"]
+    assert ("truncated_fields" in answer.text) is (shown < 50)

@@ -11,6 +11,7 @@ from mcp_types import CallToolResult, TextContent
 from tests.faces.mcp.kit import receive
 from tests.faces.mcp.test_strangers_words import CANARY, split
 from tests.support.daimon import Daimon, running
+from tests.support.nameserver import nameserver
 
 from daimon_mcp.faces.mcp.tools import ALL
 
@@ -182,8 +183,36 @@ async def test_every_tool_that_reads(daimon: Daimon) -> None:
             check(name, blocks(result))
             assert not set(tokens_in(result.structured_content)) - {"body_html"}, name
         # The others say nothing of mail that came.
-        quiet = {"get_smtp_credentials", "create_upgrade_link", "wait_for_upgrade", "notify_operator", "get_approval"}
+        quiet = {
+            "list_domains",
+            "get_domain",
+            "get_smtp_credentials",
+            "create_upgrade_link",
+            "wait_for_upgrade",
+            "notify_operator",
+            "get_approval",
+        }
         assert {tool.name for tool in ALL if tool.reads} - {name for name, _ in calls} <= quiet
+
+
+async def test_what_the_dns_says(tmp_path: Any) -> None:
+    name = "agents.example.com"
+    zone = f"""
+    _daimon.{name}. TXT "daimon-verification= {HOSTILE}"
+    {name}. TXT "v=spf1 {HOSTILE}"
+    _dmarc.{name}. TXT "v=DMARC1; p={HOSTILE}"
+    {name}. MX 10 {CANARY}.example.
+    """
+    async with nameserver(zone) as dns:
+        sections = {"mcp": {"profile": "full"}, "dns": {"nameservers": [dns.address]}}
+        async with running(tmp_path / "dns", sections) as daimon, daimon.agent() as agent:
+            await daimon.upgrade()
+            await agent.do("create_domain", domain=name)
+            for tool in ("verify_domain", "get_domain", "create_domain"):
+                result = await agent.client.call_tool(tool, {"domain": name})
+                check(tool, blocks(result))
+                assert len(blocks(result)) == 2
+                assert not tokens_in(result.structured_content), tool
 
 
 async def test_every_resource(daimon: Daimon) -> None:

@@ -30,6 +30,8 @@ ENDS = {
     "get_attachment.*": {"ok", "pending", "none", "unread", "awaited"},
     "get_account.*": {"free", "paid"},
     "get_capabilities.*": {"free", "paid"},
+    "get_domain.*": {"pending", "failed", "verified"},
+    "verify_domain*": {"", ".incomplete", ".failed", ".unknown"},
     "get_approval.*": {"pending", "approved", "rejected", "expired", "closed"},
 }
 

@@ -105,7 +105,7 @@ def test_risk_is_told_apart(tool: Any) -> None:
     hints = WIRE[tool.name]["annotations"]
     assert not (hints["readOnlyHint"] and (hints["destructiveHint"] or hints["openWorldHint"]))
     sends = tool.name in {"send_email", "reply_to_message", "forward_message", "send_draft"}
-    assert hints["openWorldHint"] is sends
+    assert hints["openWorldHint"] is (sends or tool.name == "verify_domain")
     assert hints["destructiveHint"] is (sends or tool.name.startswith(("delete_", "cancel_")))
 
 
@@ -185,7 +185,7 @@ async def test_read_only_tools_change_nothing(daimon: Daimon) -> None:
     # A link would be a write, and the tool that makes one is not there.
     looking = replace(await daimon.actor(), read_only=True)
     with pytest.raises(Refused) as refused:
-        await daimon.operations.accounts.get_smtp_credentials(looking, host=None, port=None)
+        await daimon.operations.accounts.get_smtp_credentials(looking)
     names = [tool.name for tool in chosen(profile="full", read_only=True)]
     said = await daimon.operations.guide.refusal(refused.value, ToolDialect(names), actor=looking)
     assert said["error"] == "SMTP_REQUIRES_PAID"

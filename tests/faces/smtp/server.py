@@ -121,10 +121,15 @@ class Inbound:
 
 
 @asynccontextmanager
-async def serving(limits: Limits | None = None, *, starttls: ssl.SSLContext | None = None) -> AsyncGenerator[Inbound]:
-    """Run the listener, with the default limits if not told otherwise."""
+async def serving(
+    limits: Limits | None = None, *, starttls: ssl.SSLContext | None = None, spool: Path | None = None
+) -> AsyncGenerator[Inbound]:
+    """Run the listener, with the default limits if not told otherwise.
+
+    Nothing may be left in its folder at the end, unless that is the test's own `spool`.
+    """
     core, clock = MemoryCore(), FakeClock()
-    folder = await anyio.mkdtemp(prefix="spool")
+    folder = str(spool) if spool else await anyio.mkdtemp(prefix="spool")
     serve = partial(
         serve_inbound,
         spool=lambda: Path(folder),
@@ -146,7 +151,8 @@ async def serving(limits: Limits | None = None, *, starttls: ssl.SSLContext | No
         host, port = await tasks.start(run)
         yield Inbound(core, clock, host, port, stop, Path(folder))
         stop.cancel()
-    await anyio.Path(folder).rmdir()  # nothing is left in it
+    if spool is None:
+        await anyio.Path(folder).rmdir()
 
 
 @dataclass

@@ -11,8 +11,8 @@ import anyio.lowlevel
 import pytest
 from tests.faces.smtp.server import Client, Inbound, client_of, listening, serving
 
-from daimon_mcp.faces.smtp import connection
-from daimon_mcp.faces.smtp.listener import Early
+from daimon_mcp.faces.smtp import connection, handshake
+from daimon_mcp.faces.smtp.listener import Early, plain_address
 from daimon_mcp.faces.smtp.service import IN_MEMORY, Limits
 
 TIMED_OUT = "421 4.4.2 Timed out"
@@ -114,7 +114,7 @@ async def test_a_port_that_looks_for_tls_still_greets_and_offers_it(
 async def test_a_handshake_that_stops_half_way_ends_and_frees_its_place(
     way: str, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "TLS_SECONDS", 0.3)
+    monkeypatch.setattr(handshake, "TLS_SECONDS", 0.3)
     limits = Limits(max_connections=1, greeting_seconds=0.1 if way == "taken for implicit" else 0)
     async with listening(limits=limits, tls=server_tls, implicit_tls=way == "implicit", early=Early.TLS) as inbound:
         for _ in range(2):
@@ -214,3 +214,41 @@ async def test_who_sends_on_while_the_core_is_busy_is_not_read_for_ever() -> Non
         inbound.core.gate.set()
         assert (await client.reply()).startswith("250 2.0.0 ")
         assert await client.reply() == "250 2.0.0 Ok"
+
+
+class Somebody:
+    """A member that only has an address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = plain_address(address)
+
+    def check(self, now: int) -> None:
+        """Nothing to look at."""
+
+    def wake(self) -> None:
+        """Leave."""
+
+    def cut_off(self) -> None:
+        """Leave."""
+
+    def abort(self) -> None:
+        """Leave."""
+
+
+async def test_places_are_counted_by_what_one_peer_can_have_many_of() -> None:
+    async with listening(limits=Limits(max_connections_per_address=2, max_connections=7)) as inbound:
+        listener = inbound.listener
+
+        def admitted(*addresses: str) -> list[bool]:
+            return [listener.admit(Somebody(address)) for address in addresses]
+
+        assert admitted("2001:db8::1", "2001:db8::ffff:2", "2001:db8::3") == [True, True, False]
+        assert admitted("2001:db8:0:1::1", "fe80::1%eth0") == [True, True]
+        assert admitted("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1") == [True, True, False]
+        assert admitted("192.0.2.2", "192.0.2.3") == [True, False]  # the last place of all
+        for member in listener.members:
+            listener.left(member)
+            listener.left(member)
+        assert admitted("2001:db8::1", "192.0.2.1") == [True, True]
+        for member in listener.members:
+            listener.left(member)

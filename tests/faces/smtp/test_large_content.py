@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tracemalloc
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -72,9 +73,7 @@ async def test_of_a_message_that_is_refused_nothing_is_left(recipient: str, repl
     assert not inbound.spool.exists()
 
 
-@pytest.mark.parametrize(
-    ("flaw", "at"), [(b"\n", 10), (b"\r", 2 * IN_MEMORY), (b"x\n", -2), (b"\r.\r\n", -2)]
-)
+@pytest.mark.parametrize(("flaw", "at"), [(b"\n", 10), (b"\r", 2 * IN_MEMORY), (b"x\n", -2), (b"\r.\r\n", -2)])
 async def test_a_bare_line_end_is_found_anywhere(flaw: bytes, at: int) -> None:
     content = content_of(3 * IN_MEMORY)
     async with serving() as inbound, client_of(inbound) as client:
@@ -124,8 +123,8 @@ async def test_two_hundred_megabytes_without_a_line_end_take_little_memory_and_n
     assert not inbound.spool.exists()
 
 
-async def test_at_the_end_a_file_the_core_may_have_taken_is_left_alone() -> None:
-    async with serving(Limits(close_seconds=0.2)) as inbound, client_of(inbound) as client:
+async def test_at_the_end_a_file_the_core_may_have_taken_is_left_alone(tmp_path: Path) -> None:
+    async with serving(Limits(close_seconds=0.2), spool=tmp_path) as inbound, client_of(inbound) as client:
         inbound.core.gate = anyio.Event()
         await client.to_content()
         await client.send(on_the_wire(content_of(2 * IN_MEMORY)))
@@ -133,9 +132,9 @@ async def test_at_the_end_a_file_the_core_may_have_taken_is_left_alone() -> None
             await inbound.core.entered.wait()
         inbound.stop.cancel()
         assert await client.reply() == "421 4.3.2 Server is shutting down"
-        [left] = os.listdir(inbound.spool)
-        os.unlink(inbound.spool / left)
     assert inbound.core.messages == []
+    [left] = os.listdir(tmp_path)
+    assert await anyio.Path(tmp_path / left).read_bytes() == content_of(2 * IN_MEMORY)
 
 
 async def test_many_large_messages_at_once_hold_little_of_them_in_memory() -> None:

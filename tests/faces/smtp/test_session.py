@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
@@ -39,7 +40,7 @@ async def talk(turns: Sequence[Sequence[bytes]]) -> Heard:
                     continue
                 try:
                     result = await action.call()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  the session says what becomes of it
                     action = session.fail(error)
                 else:
                     action = session.advance(result)
@@ -100,7 +101,7 @@ CONVERSATION = st.lists(
 
 def cut(turn: bytes, where: Sequence[int]) -> list[bytes]:
     places = [0, *sorted(place % (len(turn) + 1) for place in where), len(turn)]
-    return [turn[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [turn[start:end] for start, end in pairwise(places)]
 
 
 @settings(max_examples=150)

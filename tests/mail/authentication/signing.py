@@ -104,15 +104,18 @@ def fields_of(content: bytes) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in dkim.rfc822_parse(content)[0]]
 
 
-def seal(content: bytes, results: str, *, domain: str = "x.example", instance: int = 1, cv: str = "none") -> bytes:
-    """`content` under one more ARC set by the RSA key at `r` of a domain. `results` follows the instance."""
+def seal(
+    content: bytes, results: str, *, domain: str = "x.example", instance: int = 1, cv: str = "none", more: str = ""
+) -> bytes:
+    """`content` under one more ARC set by the RSA key at `r` of a domain. `results` follows the instance, `more`
+    the tags of the seal."""
     own = f"i={instance}; a=rsa-sha256; d={domain}; s=r; t={NOW}"
     aar = f"ARC-Authentication-Results: i={instance}; {results}\r\n".encode()
     covered = [one for one in fields_of(content) if one[0].lower() == b"from"]
     ams = field("ARC-Message-Signature", f"{own}; c=relaxed/relaxed; h=from; bh={body_hash(content)}", covered)
     sets = [one for one in fields_of(content) if one[0].startswith(b"ARC-")]
     # The seal covers set after set, each as results, signature, seal; at the top of a message they stand reversed.
-    seal_field = field("ARC-Seal", f"{own}; cv={cv}", [*sets[::-1], *fields_of(aar), *fields_of(ams)])
+    seal_field = field("ARC-Seal", f"{own}; cv={cv}{more}", [*sets[::-1], *fields_of(aar), *fields_of(ams)])
     return seal_field + ams + aar + content
 
 

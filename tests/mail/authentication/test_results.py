@@ -98,7 +98,7 @@ _READ: list[tuple[bytes, tuple[str, list[Statement] | None]]] = [
     (b"(never closed mx.y.example; x=y", ("", [])),
     (b"", ("", [])),
     (b";;;", ("", [])),
-    (b"a; =; b=; =c; d e; f/1; g=h i=", ("a", [Statement("g", "h", {})])),
+    (b'a; =; b=; =c; b=""; ""=c; d e; f/1; g=h i=', ("a", [Statement("g", "h", {})])),
 ]
 
 
@@ -146,6 +146,11 @@ def test_forged_fields_go(forged: bytes) -> None:
 def test_forged_fields_in_other_scripts() -> None:
     forged = "Authentication-Results: BÜCHER.example; dmarc=pass\r\n".encode()
     assert remove_forged(forged + b"A: b\r\n\r\n", "xn--bcher-kva.example") == b"A: b\r\n\r\n"
+
+
+def test_an_identity_of_one_word() -> None:
+    forged, other = b"Authentication-Results: MAIL; dmarc=pass\r\n", b"Authentication-Results: localhost; none\r\n"
+    assert remove_forged(forged + other + b"\r\n", "mail") == other + b"\r\n"
 
 
 @pytest.mark.parametrize(

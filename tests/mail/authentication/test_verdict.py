@@ -141,6 +141,12 @@ def test_a_forwarder_that_saw_no_pass(results: str) -> None:
     assert (found.arc.result, found.verdict, found.policy) == ("pass", "fail", "reject")
 
 
+def test_a_seal_that_names_fields() -> None:
+    for more, expected in (("; x=y", "pass"), ("; h=from", "fail"), ("; bh=AAAA", "fail")):
+        content = seal(SIGNED, "x.example; dmarc=pass", more=more)
+        assert _check(content, DMARC, SPF, key_records()).arc.result == expected, more
+
+
 def test_a_broken_chain() -> None:
     content = _forwarded("dmarc=fail header.from=mail.x.example").replace(b"dmarc=fail", b"dmarc=pass")
     found = _check(content, DMARC, SPF, key_records(), LIST, ip=AWAY, trusted=("list.example",))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from daimon_mcp import __version__
+from daimon_mcp.faces.cli.domain_commands import domain_group
 
 app = typer.Typer(
     name="daimon-mcp",
@@ -140,16 +141,22 @@ def demo(
 
 
 @app.command()
-def doctor(data_dir: DataDir = None, config: Config = None) -> None:
+def doctor(
+    domain: Annotated[
+        str | None, typer.Option(help="Look at this domain from outside instead: DNS records, names, policies.")
+    ] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
     """Check config, ports, relay and store, and say what to do."""
-    from daimon_mcp.doctor import examine
+    from daimon_mcp.doctor import examine, examine_domain
 
     settings = settings_of(data_dir, config)
-    findings = examine(settings)
+    findings = examine(settings) if domain is None else examine_domain(settings, domain)
     for finding in findings:
         say(
-            f"{'ok  ' if finding.ok else 'BAD '} {finding.what}"
-            + (f"\n     {finding.advice}" if finding.advice else "")
+            f"{'ok  ' if finding.ok else 'BAD '} {printable(finding.what)}"
+            + (f"\n     {printable(finding.advice)}" if finding.advice else "")
         )
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
@@ -339,3 +346,6 @@ def keys_revoke(
 def printable(text: str) -> str:
     """An agent's words on a terminal: no control characters, so that they cannot move the cursor or forge lines."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+app.add_typer(domain_group(_ask, lambda text: say(printable(text))), name="domain")

@@ -15,6 +15,7 @@ from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.tiers import Tier, parse_tier
+from daimon_mcp.faces.cli import domain_control
 from daimon_mcp.operations import Operations, access
 from daimon_mcp.operations.explaining import ExplainDelivery
 from daimon_mcp.operations.requests import read
@@ -34,6 +35,11 @@ _COMMANDS = {
     "get_account": "daimon-mcp operator accounts",
     "list_accounts": "daimon-mcp operator accounts",
     "list_approvals": "daimon-mcp operator list",
+    "create_domain": "daimon-mcp domain add",
+    "list_domains": "daimon-mcp domain list",
+    "get_domain": "daimon-mcp domain show",
+    "verify_domain": "daimon-mcp domain verify",
+    "delete_domain": "daimon-mcp domain remove",
 }
 
 
@@ -190,6 +196,7 @@ METHODS: Mapping[str, Callable[[Operations, Params], Awaitable[Any]]] = {
     "check": _check,
     "reparse": _reparse,
     "explain": _explain,
+    **domain_control.METHODS,
 }
 
 

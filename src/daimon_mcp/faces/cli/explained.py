@@ -21,10 +21,11 @@ def lines(result: View) -> Iterator[str]:
     for place, delivery in enumerate(result.get("deliveries", ()), start=1):
         yield ""
         yield f"Recipient {place}: {delivery['recipient']}: {delivery['status']}, attempts: {delivery['attempts']}"
-        yield f"  {delivery['explanation']}"
         if delivery.get("last_reply"):
             yield f'  last answer: "{delivery["last_reply"]}"'
-        yield from _advice(delivery)
+        meaning: View = result["meanings"][delivery["meaning"]]
+        yield f"  {meaning['explanation']} {delivery.get('again', '')}".rstrip()
+        yield from _advice(meaning)
 
 
 def _advice(view: View) -> Iterator[str]:
@@ -33,14 +34,12 @@ def _advice(view: View) -> Iterator[str]:
 
 
 def _entry(entry: View) -> Iterator[str]:
-    told = {"at", "what", "recipient", "attempt", "reply", "said", "explanation", "meaning", "message_id", "recipients"}
+    told = {"at", "what", "recipient", "attempt", "reply", "said", "recipients"}
     who = f" {entry['attempt']}, recipient {entry['recipient']}" if "attempt" in entry else ""
     more = " ".join(f"{name}={value}" for name, value in entry.items() if name not in told and value is not None)
     yield f"{entry['at']}  {entry['what'].replace('_', ' ')}{who}  {more}".rstrip()
     if entry.get("reply"):
         yield f'    "{entry["reply"]}"'
-    if entry.get("explanation"):
-        yield f"    {entry['explanation']}"
     for each in entry.get("said", ()):
         quote = f' "{each["diagnostic"]}"' if each["diagnostic"] else ""
         yield f"    {each['address']}: {each['action']} {each['status']}: {each['reason']}{quote}"
@@ -52,6 +51,7 @@ def _arrival(result: View) -> Iterator[str]:
         yield f"Held: {result['explanation']}"
         yield from _advice(result)
     for name, value in result["authentication"].items():
-        yield f'  {name}: "{value}"'
+        if value:
+            yield f'  {name}: "{value}"'
     for hop in result["trace"]:
         yield f'  "{hop}"'

@@ -7,7 +7,7 @@ whose.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 View = Mapping[str, Any]
 
@@ -26,6 +26,10 @@ def told(result: View) -> Told:
         _arrival(story, result)
     for place, delivery in enumerate(result.get("deliveries", ()), start=1):
         _delivery(story, place, delivery)
+    meanings: Mapping[str, View] = result.get("meanings", {})
+    for name, meaning in meanings.items():
+        story.ours.append(f"{name}: {meaning['explanation']}")
+        _advice(story, meaning)
     entries: Sequence[View] = result["timeline"]
     for entry in entries:
         _entry(story, entry)
@@ -38,12 +42,10 @@ def _advice(story: Told, view: View) -> None:
 
 
 def _delivery(story: Told, place: int, delivery: View) -> None:
-    times = f", next try {delivery['next_attempt_at']}" if delivery.get("next_attempt_at") else ""
     story.ours.append(
-        f"Recipient {place} ({delivery['route']}, attempts: {delivery['attempts']}{times}): {delivery['status']}. "
-        f"{delivery['explanation']}"
+        f"Recipient {place} ({delivery['route']}, attempts: {delivery['attempts']}): {delivery['status']}, "
+        f"{delivery['meaning']}. {delivery.get('again', '')}".rstrip()
     )
-    _advice(story, delivery)
     said = " ".join(str(delivery[name]) for name in ("remote", "last_reply") if delivery.get(name))
     story.theirs.append(f"Recipient {place}: {delivery['recipient']}" + (f", last answer: {said}" if said else ""))
 
@@ -71,7 +73,7 @@ def _entry(story: Told, entry: View) -> None:
                 f"{entry['at']} complaint {entry['message_id']} ({entry['feedback_type']}), recipient {who}"
             )
         case _:
-            more = " ".join(str(entry[name]) for name in ("by", "why", "for") if entry.get(name))
+            more = " ".join(str(entry[name]) for name in ("by", "why", "for", "verdict") if entry.get(name))
             who = f" for recipient {entry['recipient']}" if entry.get("recipient") else ""
             story.ours.append(f"{entry['at']} {what}{who}" + (f": {more}" if more else ""))
 
@@ -82,6 +84,8 @@ def _arrival(story: Told, result: View) -> None:
         _advice(story, result)
     story.theirs.append(f"From: {result['from_address']}")
     for name, value in result["authentication"].items():
-        story.theirs.append(f"Authentication, {name}: {value}")
+        if value:
+            said = ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value)
+            story.theirs.append(f"Authentication, {name}: {said}")
     for hop in result["trace"]:
         story.theirs.append(f"Received: {hop}")

@@ -13,6 +13,7 @@ from typing import Any, cast
 import orjson
 from mcp_types import CallToolResult, TextContent
 
+from daimon_mcp.faces.mcp.dns_records import lines as record_lines
 from daimon_mcp.faces.mcp.explained import told
 from daimon_mcp.faces.mcp.neutral import neutral, neutral_result
 
@@ -43,7 +44,7 @@ def refusal(envelope: View) -> CallToolResult:
     return _result([*parts, _steps(envelope["next_steps"])], envelope, is_error=True)
 
 
-_REFUSED_FACTS = ("current_usage", "parked")
+_REFUSED_FACTS = ("current_usage", "parked", "inboxes")
 
 
 class _Fenced(str):
@@ -77,6 +78,10 @@ def _body(result: View, *, reading: bool) -> list[str]:
         facts = {name: result.get(name) for name in _OF_STORY}
         theirs = ["\n".join(map(_flat, story.theirs))] if story.theirs else []
         return [_json(facts), *story.ours, _fence(theirs)]
+    if "dns_records" in result:
+        ours, theirs = record_lines(result["dns_records"])
+        found = _fence(["\n".join(map(_flat, theirs))]) if theirs else ""
+        return [_json(result, without=("dns_records", "zone_file")), *ours, result.get("zone_file", ""), found]
     if "thread" in result:
         thread: View = result["thread"]
         facts = {**_without(result, ("thread",)), "message_count": thread["message_count"]}
@@ -100,7 +105,17 @@ def _body(result: View, *, reading: bool) -> list[str]:
     return [_json(result, without=("recipients", "refused_recipients")), people]
 
 
-_OF_STORY = ("id", "thread_id", "delivery_status", "kind", "mailbox", "hold_reason", "came", "attempts_left_out")
+_OF_STORY = (
+    "id",
+    "thread_id",
+    "delivery_status",
+    "kind",
+    "mailbox",
+    "hold_reason",
+    "came",
+    "attempts_left_out",
+    "truncated_fields",
+)
 
 
 # Said in the text already, or of use to programs only.

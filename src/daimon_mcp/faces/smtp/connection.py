@@ -12,20 +12,18 @@ import select
 import socket
 import ssl
 from collections.abc import Coroutine
-from typing import Final, cast
+from typing import cast
 
 from daimon_mcp.domain.clock import SECOND
 from daimon_mcp.faces.smtp import replies
 from daimon_mcp.faces.smtp.dialogue import Action, Ask, HangUp, Need
+from daimon_mcp.faces.smtp.handshake import TLS_RECORD, start_tls
 from daimon_mcp.faces.smtp.listener import Early, Listener, plain_address
 from daimon_mcp.faces.smtp.service import ROOM
 from daimon_mcp.faces.smtp.session import Session
 from daimon_mcp.logs import cid, new_cid
 
 log = logging.getLogger(__name__)
-
-TLS_SECONDS: Final = 15.0
-TLS_HANDSHAKE: Final = 0x16  # first octet of a ClientHello's record (RFC 8446 §5.1)
 
 
 class Connection(asyncio.Protocol):
@@ -88,6 +86,9 @@ class Connection(asyncio.Protocol):
             self._early += data
             if self._listening:
                 self._spoke_early()
+            return
+        if self._upgrading and self._transport is not None and self._transport.get_protocol() is self:
+            self.abort()  # in clear: it must never be read as if it had come over TLS
             return
         session.receive(data)
         if self._waits_for_peer:
@@ -183,10 +184,12 @@ class Connection(asyncio.Protocol):
         if tls:
             session.started_tls()
         self._session = session
-        if self._early:
-            session.receive(self._early)
-            self._early = b""
+        session.receive(self._take_early())
         self._settle(session.advance())
+
+    def _take_early(self) -> bytes:
+        early, self._early = self._early, b""
+        return early
 
     def _stop_listening(self) -> None:
         self._listening = False
@@ -200,7 +203,7 @@ class Connection(asyncio.Protocol):
         if self._listener.early is Early.INTRUDER:
             log.info("refused a connection from %s: spoke before the greeting", self.address)
             self._turn_away(replies.EARLY_TALKER)
-        elif self._early[0] == TLS_HANDSHAKE and self._listener.tls is not None:
+        elif self._early[0] == TLS_RECORD and self._listener.tls is not None:
             self._work(self._tls_and_greeting())
         else:
             self._greet()
@@ -292,30 +295,19 @@ class Connection(asyncio.Protocol):
 
     async def _start_tls(self) -> bool:
         """Handshake, with what has come of it already; False when it failed and the connection is gone."""
-        if (transport := self._transport) is None:
-            return False
         assert self._listener.tls is not None
         upgraded = None
-        handshake = self._loop.create_task(
-            self._loop.start_tls(
-                transport,
-                self,
-                self._listener.tls,
-                server_side=True,
-                ssl_handshake_timeout=TLS_SECONDS,
-                ssl_shutdown_timeout=self._limits.close_seconds,
-            )
-        )
-        try:
-            if self._session is None:
-                await asyncio.sleep(0)  # now the handshake is the transport's protocol, and about to be told so
-                if transport.get_protocol() is not self:
-                    self._loop.call_soon(_feed, transport, self._early)
-                self._early = b""
-            upgraded = await handshake
-        except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
-            handshake.cancel()
-            log.info("TLS handshake with %s failed: %.200r", self.address, error)
+        if self._transport is not None:
+            try:
+                upgraded = await start_tls(
+                    self._transport,
+                    self,
+                    self._listener.tls,
+                    early=self._take_early,
+                    shutdown_seconds=self._limits.close_seconds,
+                )
+            except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
+                log.info("TLS handshake with %s failed: %.200r", self.address, error)
         if upgraded is None:
             self.abort()
             self.connection_lost(None)  # the loop tells us only of connections whose handshake succeeded
@@ -359,14 +351,3 @@ def _has_spoken(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(cast("socket.socket", transport.get_extra_info("socket")).fileno(), select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _feed(transport: asyncio.Transport, data: bytes) -> None:
-    """Give `data` to the protocol of `transport` as if it had just come."""
-    protocol = cast("asyncio.BufferedProtocol", transport.get_protocol())
-    while data:
-        room = memoryview(protocol.get_buffer(len(data)))
-        octets = min(len(room), len(data))
-        room[:octets] = data[:octets]
-        protocol.buffer_updated(octets)
-        data = data[octets:]

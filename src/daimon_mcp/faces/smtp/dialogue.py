@@ -154,6 +154,19 @@ class Dialogue:
             raise Rejected(replies.BARE_LINE_END)
         return line[:-2]
 
+    def _line_at_hand(self) -> bytes | None:
+        """A good line that is there already, which most are; None where `line` has to look closer."""
+        end = self._buffer.find(b"\r\n", 0, self.max_line)
+        if end < 0:
+            return None
+        line = bytes(self._buffer[:end])
+        if b"\n" in line or b"\r" in line:
+            return None
+        del self._buffer[: end + 2]
+        if wire_log.isEnabledFor(logging.DEBUG):
+            trace("C", line)
+        return line
+
     def waiting(self) -> None:
         """Called when a line is not there yet and the peer's time for it begins."""
 

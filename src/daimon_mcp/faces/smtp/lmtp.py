@@ -22,8 +22,9 @@ from daimon_mcp.faces.smtp.inbound import InboundSession, Receiving
 from daimon_mcp.faces.smtp.listener import Listener
 from daimon_mcp.faces.smtp.service import Budget, Limits, Service
 from daimon_mcp.faces.smtp.serving import on_port, on_socket
-from daimon_mcp.faces.smtp.session import Session, Transaction
+from daimon_mcp.faces.smtp.session import Session
 from daimon_mcp.faces.smtp.spool import Spool
+from daimon_mcp.faces.smtp.transaction import Transaction
 
 
 class LmtpSession(InboundSession):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import ClassVar, Final, cast
 
 from daimon_mcp.domain.clock import SECOND
@@ -19,6 +18,7 @@ from daimon_mcp.faces.smtp.addresses import after_keyword, read_path
 from daimon_mcp.faces.smtp.content import Content
 from daimon_mcp.faces.smtp.dialogue import MAX_UNSENT, Dialogue, HangUp, Need, Rejected, Steps
 from daimon_mcp.faces.smtp.service import Service
+from daimon_mcp.faces.smtp.transaction import Transaction
 
 MAX_LINE: Final = 2048  # octets of a command with its CRLF; RFC 5321 §4.5.3.1.4 asks for 512, SMTPUTF8 for more
 
@@ -28,36 +28,6 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _VISIBLE: Final = re.compile(r"[!-~]{1,255}")
 _MAIL_SYNTAX: Final = replies.SYNTAX.format(syntax="MAIL FROM:<address> [parameters]")
 _RCPT_SYNTAX: Final = replies.SYNTAX.format(syntax="RCPT TO:<address>")
-
-
-@dataclass(slots=True)
-class Transaction:
-    """What MAIL and RCPT have said so far."""
-
-    mail_from: str
-    options: tuple[str, ...] = ()  # the words behind the reverse-path, as given
-    parameters: dict[str, str] = field(default_factory=dict[str, str])
-    recipients: dict[str, Recipient] = field(default_factory=dict[str, Recipient])
-    welcomed: int = 0  # RCPT commands that were answered 250, one address named twice among them
-    refused_some: bool = False
-
-    @property
-    def smtputf8(self) -> bool:
-        """Whether addresses may be outside ASCII."""
-        return "SMTPUTF8" in self.parameters
-
-    def envelope(self) -> Envelope:
-        """As the core takes it."""
-        recipients = tuple(self.recipients.values())
-        has_wishes = any(recipient.notify or recipient.orcpt for recipient in recipients)
-        ret = self.parameters.get("RET")
-        return Envelope(
-            mail_from=self.mail_from,
-            rcpt_to=tuple(self.recipients),
-            recipients=recipients if has_wishes else (),
-            ret=ret.upper() if ret else None,
-            envid=self.parameters.get("ENVID"),
-        )
 
 
 class Session(Dialogue):
@@ -148,7 +118,9 @@ class Session(Dialogue):
         self.answer(f"220 {self.service.hostname} {self.greeting}")
         while True:
             try:
-                line = yield from self.line()
+                line = self._line_at_hand()
+                if line is None:
+                    line = yield from self.line()
                 if (steps := self._command(line)) is not None:
                     yield from steps
             except Rejected as rejected:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from daimon_mcp.mail.authentication.dkim import forms_tag
 from daimon_mcp.mail.authentication.lookup import BoundedLookup
 from daimon_mcp.mail.authentication.signatures import (
     SignatureError,
@@ -16,6 +15,7 @@ from daimon_mcp.mail.authentication.signatures import (
     decode_octets,
     domain_tag,
     fetch_key,
+    forms_tag,
     names_tag,
     number_tag,
     read_tags,

@@ -15,6 +15,7 @@ from daimon_mcp.mail.authentication.signatures import (
     decode_octets,
     domain_tag,
     fetch_key,
+    forms_tag,
     names_tag,
     number_tag,
     read_tags,
@@ -112,15 +113,6 @@ def _read(
     if expires is not None and expires < now:
         raise SignatureError("fail", "the signature has expired")
     return names, forms_tag(tags.get(b"c", b"simple/simple")), number_tag(tags, "l")
-
-
-def forms_tag(value: bytes) -> tuple[Canonicalization, Canonicalization]:
-    """`c=` as the forms of header and body; that of the body is simple where it is not named. Raises SignatureError."""
-    header, _, body = without_space(value).decode("latin-1").partition("/")
-    body = body or "simple"
-    if header not in ("simple", "relaxed") or body not in ("simple", "relaxed"):
-        raise SignatureError("permerror", "c= is unknown")
-    return header, body
 
 
 def _check_identity(tags: dict[bytes, bytes], domain: str, public: PublicKey) -> None:

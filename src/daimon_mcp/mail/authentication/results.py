@@ -89,7 +89,7 @@ def _statement(words: list[str]) -> Statement | None:
     """`method [/ version] = result`, then `name = value` for reason and properties."""
     if len(words) > 3 and words[1] == "/":
         words = [words[0], *words[3:]]
-    if len(words) < 3 or words[1] != "=":
+    if len(words) < 3 or words[1] != "=" or not (words[0] and words[2]):
         return None
     properties: dict[str, str] = {}
     position = 3
@@ -123,7 +123,8 @@ def _without_comments(text: str) -> str:
 def remove_forged(content: bytes, authserv_id: str) -> bytes:
     """`content` without the Authentication-Results fields that carry our `authserv_id`, or none that can be read
     (RFC 8601 §5); the same object when there are none."""
-    own = {authserv_id.lower().removesuffix("."), ascii_domain(authserv_id)}
+    written = authserv_id.lower().removesuffix(".")
+    own = {written, ascii_domain(authserv_id) or written}
     kept: list[bytes] = []
     position = 0
     for header in scan_headers(content, 0)[0]:

@@ -123,6 +123,15 @@ def names_tag(tags: dict[bytes, bytes]) -> list[bytes]:
     return names
 
 
+def forms_tag(value: bytes) -> tuple[Canonicalization, Canonicalization]:
+    """`c=` as the forms of header and body; that of the body is simple where it is not named. Raises SignatureError."""
+    header, _, body = without_space(value).decode("latin-1").partition("/")
+    body = body or "simple"
+    if header not in ("simple", "relaxed") or body not in ("simple", "relaxed"):
+        raise SignatureError("permerror", "c= is unknown")
+    return header, body
+
+
 def check_algorithm(tags: dict[bytes, bytes]) -> str:
     """`a=`, one of those we verify. Raises SignatureError: fail for SHA-1 (RFC 8301 §3.1), permerror for others."""
     algorithm = tags.get(b"a", b"")

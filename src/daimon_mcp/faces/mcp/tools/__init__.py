@@ -8,6 +8,7 @@ from daimon_mcp.faces.mcp.tool import AnyTool
 from daimon_mcp.faces.mcp.tools import (
     accounts,
     attachments,
+    domains,
     drafts,
     inboxes,
     lists,
@@ -25,6 +26,7 @@ ALL: tuple[AnyTool, ...] = (
     *attachments.TOOLS,
     *drafts.TOOLS,
     *lists.TOOLS,
+    *domains.TOOLS,
     *accounts.TOOLS,
     *upgrades.TOOLS,
 )

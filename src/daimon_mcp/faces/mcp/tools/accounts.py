@@ -36,9 +36,20 @@ TOOLS: tuple[AnyTool, ...] = (
         output=output_schema(
             host="s?", port="n?", username="s", password="s?", tls="b", auth_method="s",  # noqa: S106  a type's name
         ),
-        run=lambda call: call.operations.accounts.get_smtp_credentials(call.actor, host=None, port=None),
+        run=lambda call: call.operations.accounts.get_smtp_credentials(call.actor),
         core=True,
         reads=True,
+        secret=True,
+    ),
+    ToolSpec(
+        name="rotate_smtp_password",
+        title="Rotate SMTP password",
+        description="Make a new SMTP password. The old one stops working at once, in programs that use it too.",
+        request=Nothing,
+        output=output_schema(
+            host="s?", port="n?", username="s", password="s?", rotated_at="s?",  # noqa: S106  a type's name
+        ),
+        run=lambda call: call.operations.accounts.rotate_smtp_password(call.actor),
         secret=True,
     ),
 )  # fmt: skip

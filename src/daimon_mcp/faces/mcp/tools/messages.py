@@ -86,7 +86,9 @@ TOOLS: tuple[AnyTool, ...] = (
             f"came: how, and why it was held. {_DATA}"
         ),
         request=ExplainDelivery,
-        output=output_schema(id="s", delivery_status="s?", deliveries="os", timeline="os", attempts_total="n"),
+        output=output_schema(
+            id="s", delivery_status="s?", deliveries="os", meanings="o", timeline="os", attempts_total="n"
+        ),
         run=lambda call: call.operations.explaining.explain_delivery(call.actor, call.request),
         reads=True,
     ),

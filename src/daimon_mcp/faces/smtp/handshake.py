@@ -1,0 +1,56 @@
+"""TLS on a connection that is there already, on any asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Final, cast
+
+TLS_SECONDS: Final = 15.0
+TLS_RECORD: Final = 0x16  # first octet of the record that a ClientHello comes in (RFC 8446 §5.1)
+
+
+async def start_tls(
+    transport: asyncio.Transport,
+    protocol: asyncio.Protocol,
+    context: ssl.SSLContext,
+    *,
+    early: Callable[[], bytes],
+    shutdown_seconds: float,
+) -> asyncio.Transport | None:
+    """Handshake as the server, and go on with `protocol` above TLS; the transport to use from then on.
+
+    `early` returns what `protocol` was given of the handshake before, and is called when no more can come. `protocol`
+    can be given decrypted bytes before this returns. None or OSError (SSLError and TimeoutError are that too) when
+    there is no TLS, and nobody will call `connection_lost` then.
+    """
+    loop = asyncio.get_running_loop()
+    handshake = loop.create_task(
+        loop.start_tls(
+            transport,
+            protocol,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=TLS_SECONDS,
+            ssl_shutdown_timeout=shutdown_seconds,
+        )
+    )
+    try:
+        await asyncio.sleep(0)  # now the handshake is the transport's protocol, and about to be told so
+        if transport.get_protocol() is not protocol:
+            loop.call_soon(_feed, transport, early())
+        return await handshake
+    finally:
+        handshake.cancel()
+
+
+def _feed(transport: asyncio.Transport, data: bytes) -> None:
+    """Give `data` to the protocol of `transport` as if it had just come."""
+    protocol = cast("asyncio.BufferedProtocol", transport.get_protocol())
+    while data:
+        room = memoryview(protocol.get_buffer(len(data)))
+        octets = min(len(room), len(data))
+        room[:octets] = data[:octets]
+        protocol.buffer_updated(octets)
+        data = data[octets:]
