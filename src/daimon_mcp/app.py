@@ -31,6 +31,7 @@ from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.blobs import Blobs
 from daimon_mcp.store.database import Database
 from daimon_mcp.store.migrations import migrate
+from daimon_mcp.wiring import relay_worker, upstream_worker
 
 if TYPE_CHECKING:
     from daimon_mcp.faces.http import HttpServer
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 DATABASE_NAME = "mail.db"
 LISTENERS_AFTER = 0.25  # seconds from the start of an owner that a bridge started
+_UPSTREAM = "upstream"
 CONTROL = "control"  # the profile by which our own command line asks for its channel instead of MCP
 
 
@@ -131,6 +133,7 @@ async def opened(
             prompts_dir=settings.operator.prompts_dir,
         )
         await operations.credentials.check_master_key()
+        await operations.domains.start()
         await operations.delivering.start()
         yield operations
     finally:
@@ -212,7 +215,9 @@ class App:
             session.reset(token)
 
     async def may_leave(self) -> bool:
-        """Whether nothing needs this process: no mail to send, no link an operator may still open, nobody on HTTP."""
+        """Whether nothing needs this process: no mail to send or fetch, no link that may be opened, nobody on HTTP."""
+        if self.settings.upstream.host is not None or self.operations.spool.waiting():
+            return False
         if self._http is not None and self._http.busy:
             return False
         attachments = self.operations.attachments
@@ -315,31 +320,19 @@ class App:
         extraction = Extraction() if self.settings.attachments.read_text else None
         texts = AttachmentTexts(attachments=self.operations.attachments, extraction=extraction, bus=core.bus)
         await tasks.start(texts.run)
-        relay = self.settings.relay
-        if relay.host is None:
-            return
-        from daimon_mcp.workers.relay import RelayWorker
-        from daimon_mcp.workers.transports import SmartHost, client_context
+        await self.operations.domain_keys.make_server_keys()
+        relay = relay_worker(self.settings, self.operations)
+        if relay is not None:
+            await tasks.start(relay.run)
+        upstream = upstream_worker(self.settings, self.operations, self._note_upstream)
+        if upstream is not None:
+            await tasks.start(upstream.run)
 
-        transport = SmartHost(
-            host=relay.host,
-            port=relay.port,
-            security=relay.security,
-            username=relay.username,
-            password=relay.password.get_secret_value() if relay.password else None,
-            hostname=self.settings.smtp_hostname,
-            timeout=float(relay.timeout_seconds),
-            max_connections=relay.max_connections,
-            tls_context=client_context(relay.ca_file),
-        )
-        worker = RelayWorker(
-            delivering=self.operations.delivering,
-            transport=transport,
-            bus=core.bus,
-            clock=core.clock,
-            concurrency=relay.max_connections,
-        )
-        await tasks.start(worker.run)
+    def _note_upstream(self, text: str | None) -> None:
+        notes = self.operations.core.notes
+        notes[:] = [note for note in notes if not note.startswith(_UPSTREAM)]
+        if text is not None:
+            notes.append(f"{_UPSTREAM}: {text}")
 
     async def run_listeners(
         self,

@@ -454,6 +454,10 @@ class Relay(Section):
     max_connections: Whole = _option(
         5, "Connections to the relay at the same time.", unit="connections", ge=1, le=100, example=5
     )
+    direct_port: Whole = _option(25, "Port of the recipients' servers, with mode direct.", ge=1, le=65535, example=25)
+    private_addresses: bool = _option(
+        False, "With mode direct, deliver to servers at private addresses too, as inside a company.", example=True
+    )
     destinations: Whole = _option(
         50, "Mails on their way at the same time, to all servers together.", unit="mails", ge=1, le=1000, example=50
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +131,9 @@ async def test_from_the_first_question_to_the_first_inbox(world: World) -> None:
     assert operations.core.is_local(f"ann@{NAME}")
     await operations.receiving.check_recipient(f"ann@{NAME}")
     assert len(await world.signatures(f"ann@{NAME}")) == 2
-    told = await operations.core.database.all(sql.domains_all)
-    assert [row[2:] for row in told] == [(NAME, "verified")]
+    await world.verify()  # and again: it is told once
+    told = await operations.core.database.fetch("SELECT payload_json FROM events WHERE type = 'domain.verified'")
+    assert [json.loads(payload) for (payload,) in told] == [{"domain_id": created["id"]}]
     assert (await world.agent.do("get_account"))["domains"] == ["inboxes.example.net", NAME]
     listed = await world.agent.do("list_domains")
     assert [(each["domain"], each["status"]) for each in listed["domains"]] == [(NAME, "verified")]

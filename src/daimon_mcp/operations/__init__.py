@@ -17,6 +17,7 @@ from daimon_mcp.operations.domain_keys import DomainKeys
 from daimon_mcp.operations.domains import Domains
 from daimon_mcp.operations.drafts import Drafts
 from daimon_mcp.operations.explaining import Explaining
+from daimon_mcp.operations.fetching import Fetching
 from daimon_mcp.operations.filing import Filing
 from daimon_mcp.operations.guidance import Guide
 from daimon_mcp.operations.inboxes import Inboxes
@@ -88,6 +89,7 @@ class Operations:
         self.domain_keys = DomainKeys(core, self.signing, self.texts)
         self.domains = Domains(core, self.domain_keys, self.texts)
         self.delivering = Delivering(core, reports, self.signing)
+        self.fetching = Fetching(core, self.spool, self.directory)
         self.suppressing = Suppressing(core)
         self.queueing = Queueing(core)
         self.guide = Guide(self.texts, self.upgrades)

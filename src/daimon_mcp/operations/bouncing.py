@@ -21,19 +21,31 @@ from daimon_mcp.store.messages import Content, StoredMessage
 _OPEN = (DeliveryState.SENT, DeliveryState.UNKNOWN)
 _STATES = {"failed": DeliveryState.BOUNCED, "delivered": DeliveryState.DELIVERED}
 _MOST_DIAGNOSTIC = 1000
+# A bounce whose own words cannot be read, at a return path that says whom it is about.
+_UNREAD: dict[str, Any] = {"failures": [{"recipient": "", "action": "failed", "status": "", "diagnostic": ""}]}
 _MOST_REPORTS = 100  # of one thread that are looked at for an earlier one that says the same
 
 
 def reported_message(
-    tx: Transaction, inbox: Inbox, content: Content, mail_from: str, *, hold: Hold | None = None
+    tx: Transaction,
+    inbox: Inbox,
+    content: Content,
+    mail_from: str,
+    *,
+    hold: Hold | None = None,
+    delivery_no: int | None = None,
 ) -> StoredMessage | None:
     """The message of this inbox that an incoming report is about, if it is one of ours.
 
     A report has the null sender (RFC 3464 §2) and speaks of somebody the message went to; anything else is mail like
-    all other, whatever it says. A complaint has a sender like other mail (RFC 6650 §5.5), so it is none when the
-    inbox's lists or `hold` keep it out, and it may leave the recipient unsaid.
+    all other, whatever it says. Where it came to the own return path of a delivery, that says whom it is about, and a
+    report that came elsewhere on a message with such paths is not believed. A complaint has a sender like other mail
+    (RFC 6650 §5.5), so it is none when the inbox's lists or `hold` keep it out, and it may leave the recipient unsaid.
     """
     bounce: dict[str, Any] | None = content.reading.get("bounce")
+    if delivery_no is not None and not mail_from and (bounce is not None or content.kind == "bounce"):
+        row = tx.one(sql.message_of_delivery, delivery_no=delivery_no, inbox_no=inbox.no)
+        return None if row is None else messages.in_tx(tx, row[0])
     if bounce is None or not bounce.get("original_message_id"):
         return None
     if mail_from and not (bounce.get("complaint") and hold is None and _may_write(tx, inbox, content, mail_from)):
@@ -43,7 +55,9 @@ def reported_message(
     if found is None or found.direction != "outbound":
         return None
     queued = queue.by_message_in(tx, found.seq)
-    sent_to = [each.recipient.lower() for each in queue.deliveries_in(tx, queued.no)] if queued else []
+    if queued is None or (queued.verp and not bounce.get("complaint")):
+        return None
+    sent_to = [each.recipient.lower() for each in queue.deliveries_in(tx, queued.no)]
     named = {each["recipient"].lower() for each in bounce["failures"]}
     unsaid = bool(bounce.get("complaint")) and not named
     return found if len(sent_to) == 1 or unsaid or named.intersection(sent_to) else None
@@ -54,8 +68,17 @@ def _may_write(tx: Transaction, inbox: Inbox, content: Content, mail_from: str) 
     return verdict(entries, [each for each in (content.from_["email"], mail_from) if each]) is None
 
 
-def apply_report(tx: Transaction, inbox: Inbox, original: StoredMessage, content: Content, now: int) -> None:
-    """Settle the recipients a report names. Only those of this message, and only from `sent` or `outcome_unknown`.
+def apply_report(
+    tx: Transaction,
+    inbox: Inbox,
+    original: StoredMessage,
+    content: Content,
+    now: int,
+    *,
+    delivery_no: int | None = None,
+) -> None:
+    """Settle the recipients a report names, or the one of `delivery_no`. Only those of this message, and only from
+    `sent` or `outcome_unknown`.
 
     A recipient that is not there for good is not written to again. A complaint settles nothing: it is told, once for
     each recipient, who is not written to again either.
@@ -64,11 +87,14 @@ def apply_report(tx: Transaction, inbox: Inbox, original: StoredMessage, content
     if queued is None:
         return
     deliveries = queue.deliveries_in(tx, queued.no)
-    if content.reading["bounce"].get("complaint"):
-        _tell_complaint(tx, inbox, original, content.reading["bounce"], [each.recipient for each in deliveries], now)
+    bounce: dict[str, Any] = content.reading.get("bounce") or _UNREAD
+    if bounce.get("complaint"):
+        _tell_complaint(tx, inbox, original, bounce, [each.recipient for each in deliveries], now)
         return
+    if delivery_no is not None:
+        deliveries = [each for each in deliveries if each.no == delivery_no]
     settled = False
-    for failure in content.reading["bounce"]["failures"]:
+    for failure in bounce["failures"] or (_UNREAD["failures"] if delivery_no is not None else ()):
         state = _STATES.get(failure["action"])
         if state is None:
             continue

@@ -119,6 +119,8 @@ class Delivering:
                 claimed.setdefault(queue_no, (tuple(message), []))[1].append(delivery)
             tx.many(sql.delivery_lease, leases)
             tx.many(sql.attempt_insert, tries)
+            if self._core.policy.verp:
+                tx.many(sql.queue_verp, [{"queue_no": queue_no} for queue_no in claimed])
             return [
                 ClaimedMessage(
                     message_id, queue_no, mail_from, blob_hash, tuple(deliveries), bool(smtputf8), ret, envid, created,

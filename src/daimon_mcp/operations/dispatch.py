@@ -96,20 +96,23 @@ def receive_copy(
     thread_seq: int | None = None,
     authentication: dict[str, Any] | None = None,
     hold: Hold | None = None,
+    delivery_no: int | None = None,
 ) -> str:
     """Place an inbound copy in an inbox, with its event; the new message's id.
 
     What the inbox's lists refuse, and what is to be held, goes to Spam, quietly: listed with the reason, and no event
     until somebody releases it. A report on a message of this inbox settles it and joins its thread, whatever the lists
-    say. `authentication` is what is known of the sender.
+    say. `authentication` is what is known of the sender; `delivery_no` the delivery whose own return path it came to.
     """
     message_id = new_id("msg", now)
     # With a thread given, it is a report of our own, and what it says is settled already.
-    original = reported_message(tx, inbox, content, mail_from) if thread_seq is None else None
+    original: StoredMessage | None = None
+    if thread_seq is None:
+        original = reported_message(tx, inbox, content, mail_from, hold=hold, delivery_no=delivery_no)
     hold_reason: str | None = None
     if original is not None:
         thread_seq = original.thread_seq
-        apply_report(tx, inbox, original, content, now)
+        apply_report(tx, inbox, original, content, now, delivery_no=delivery_no)
     elif thread_seq is None:
         senders = [each for each in (content.from_["email"], mail_from) if each]
         hold_reason = verdict(lists.for_inbox(tx, inbox.account_no, inbox.no, Direction.RECEIVE), senders) or hold

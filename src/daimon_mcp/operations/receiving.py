@@ -10,6 +10,7 @@ from daimon_mcp.domain.envelopes import ContentFile, Envelope, Peer, ReceivedCon
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.lists import Hold
 from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.domain.verp import delivery_of
 from daimon_mcp.mail.trace import HEADER_BYTES, hop_count, prepend_trace, received_header
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.directory import Directory
@@ -148,11 +149,12 @@ class Receiving:
             if not incoming.take(tx, stored.no):
                 return None
             now = core.clock.now()
-            targets: dict[int, tuple[Inbox, str | None]] = {}
+            targets: dict[int, tuple[Inbox, str | None, int | None]] = {}
             for address in envelope.rcpt_to:
                 inbox, tag = destination(tx, self._canonical(address), domain=core.policy.domain, now=now)
                 if inbox is not None:
-                    targets.setdefault(inbox.no, (inbox, tag))
+                    local = inbox.address.rpartition("@")[0]
+                    targets.setdefault(inbox.no, (inbox, tag, delivery_of(core.verp_key, local, tag)))
             return [
                 receive_copy(
                     tx,
@@ -161,10 +163,11 @@ class Receiving:
                     mail_from=envelope.mail_from,
                     tag=tag,
                     now=now,
+                    delivery_no=delivery_no,
                     authentication=known.facts if known is not None else None,
                     hold=Hold.FAILED_DMARC if known is not None and known.quarantine else None,
                 )
-                for inbox, tag in targets.values()
+                for inbox, tag, delivery_no in targets.values()
             ]
 
         if turn is not None:

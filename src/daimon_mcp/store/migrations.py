@@ -92,6 +92,7 @@ def _smtp(connection: sqlite3.Connection) -> None:
                 "envid TEXT",
                 "origin TEXT DEFAULT 'tool' NOT NULL",
                 "warned_at BIGINT",
+                "verp SMALLINT DEFAULT 0 NOT NULL",
             ),
             "deliveries": ("notify TEXT", "orcpt TEXT"),
             "attempts": ("tls TEXT", "content_at BIGINT"),

@@ -37,6 +37,7 @@ class StoredQueue:
     envid: str | None
     origin: str
     warned_at: int | None
+    verp: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,7 @@ class StoredDelivery:
 
 def queue_of(row: Row) -> StoredQueue:
     """A row of the queue statements."""
-    no, seq, account_no, inbox_no, state, sender, utf8, *rest = row
-    return StoredQueue(no, seq, account_no, inbox_no, state, sender, bool(utf8), *rest)
+    return StoredQueue(*row[:6], bool(row[6]), *row[7:-1], bool(row[-1]))
 
 
 def insert(

@@ -982,7 +982,7 @@ draft_delete = delete(drafts).where(drafts.c.no == b("draft_no"))
 inbox_addresses = select(inboxes.c.address).where(
     inboxes.c.account_no == b("account_no"), inboxes.c.deleted_at.is_(None)
 )
-queue_insert = _insert(queue, "no", "warned_at").returning(queue.c.no)
+queue_insert = _insert(queue, "no", "warned_at", "verp").returning(queue.c.no)
 _queue = select(
     queue.c.no,
     queue.c.message_seq,
@@ -1002,6 +1002,7 @@ _queue = select(
     queue.c.envid,
     queue.c.origin,
     queue.c.warned_at,
+    queue.c.verp,
 )
 queue_by_message = _queue.where(queue.c.message_seq == b("seq"))
 queue_by_no = _queue.where(queue.c.no == b("queue_no"))
@@ -1318,6 +1319,12 @@ reports_of_thread = (
     .order_by(messages.c.seq.desc())
     .limit(b("limit"))
 )
+message_of_delivery = (
+    select(queue.c.message_seq)
+    .join(deliveries, deliveries.c.queue_no == queue.c.no)
+    .where(deliveries.c.no == b("delivery_no"), queue.c.inbox_no == b("inbox_no"))
+)
+queue_verp = update(queue).where(queue.c.no == b("queue_no"), queue.c.verp == 0).values(verp=1)
 queue_warn = (
     update(queue)
     .where(queue.c.no == b("queue_no"), queue.c.warned_at.is_(None))

@@ -439,6 +439,8 @@ class Queue(SQLModel, table=True):
     origin: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "tool"})
     # The sender was told that it takes long.
     warned_at: int | None = _big()
+    # It leaves with a return path for each recipient: only what comes back to one of them is believed.
+    verp: int = _small()
 
 
 class Deliveries(SQLModel, table=True):

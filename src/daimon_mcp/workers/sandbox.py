@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from daimon_mcp.domain.clock import Clock
@@ -23,6 +22,7 @@ from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.complaint import build_feedback
 from daimon_mcp.mail.compose import Outgoing, compose, new_message_id
 from daimon_mcp.mail.headers import decode_header, first, message_ids, scan_headers
+from daimon_mcp.workers.smtp_transaction import OnContent
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +55,12 @@ class Sandbox:
         return REMOTE
 
     async def relay(
-        self, destination: str, handover: Handover, *, on_content: Callable[[], Awaitable[None]] | None = None
+        self, destination: str, handover: Handover, *, on_content: OnContent | None = None
     ) -> dict[str, Attempt]:
         """What came of it for each recipient; answers are on their way into the inbox when this returns."""
         del destination
-        if on_content is not None:
-            await on_content()
+        if on_content is not None and (begun := on_content()) is not None:
+            await begun
         return {each.address: await self._outcome(each.address, handover) for each in handover.recipients}
 
     async def close(self) -> None:
