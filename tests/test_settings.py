@@ -68,6 +68,11 @@ def test_every_option_can_be_set_in_the_environment(folder: Path) -> None:
     special = {
         "DAIMON_HTTP__PUBLIC_URL": "https://mail.example.org",
         "DAIMON_SMTP__MAX_MESSAGE_BYTES": "70000",
+        "DAIMON_SMTP__TRUSTED_NETWORKS": "127.0.0.1, 10.0.0.0/8",
+        "DAIMON_SMTP__DMARC": "label",
+        "DAIMON_SMTP__CERTIFICATE": __file__,
+        "DAIMON_SMTP__CERTIFICATE_KEY": __file__,
+        "DAIMON_RELAY__MODE": "sandbox",
         "DAIMON_RELAY__CA_FILE": __file__,
         "DAIMON_RELAY__MAX_CONNECTIONS": "60",
         "DAIMON_RELAY__SECURITY": "tls",

@@ -12,8 +12,10 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.abc
@@ -24,7 +26,7 @@ from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, Clock, SystemClock
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.operations import Operations
 from daimon_mcp.operations.authenticating import Authenticator
-from daimon_mcp.operations.core import Core, Policy
+from daimon_mcp.operations.core import Core, Policy, SubmissionAt
 from daimon_mcp.operations.credentials import load_master_key
 from daimon_mcp.settings import Settings, SettingsError
 from daimon_mcp.store import compiled as sql
@@ -36,9 +38,12 @@ from daimon_mcp.wiring import relay_worker, upstream_worker
 if TYPE_CHECKING:
     from daimon_mcp.faces.http import HttpServer
     from daimon_mcp.faces.mcp.server import MailServer
+    from daimon_mcp.faces.smtp.certificates import ServerTls
     from daimon_mcp.resolver import Resolver
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DATABASE_NAME = "mail.db"
 LISTENERS_AFTER = 0.25  # seconds from the start of an owner that a bridge started
@@ -57,6 +62,8 @@ def policy_of(settings: Settings) -> Policy:
         max_recipients=settings.smtp.max_recipients,
         max_message_bytes=settings.smtp.max_message_bytes,
         max_hops=settings.smtp.max_hops,
+        messages_per_minute=settings.smtp.messages_per_minute,
+        greylist_seconds=settings.smtp.greylist_seconds,
         address_quarantine=settings.mail.address_quarantine_days * DAY,
         link_lifetime=settings.operator.link_days * DAY,
         duplicate_window=settings.operator.duplicate_window_minutes * MINUTE,
@@ -147,6 +154,11 @@ class Bound:
 
     http: tuple[str, int] | None = None
     inbound: tuple[str, int] | None = None
+    lmtp: list[tuple[str, int] | Path] = field(default_factory=list["tuple[str, int] | Path"])
+    submission: tuple[str, int] | None = None
+    submission_tls: tuple[str, int] | None = None
+    # SHA-256 of the certificate that mail programs see, where it is one of our own making.
+    fingerprint: str | None = None
 
 
 class App:
@@ -271,8 +283,86 @@ class App:
                 bound.close()
                 tasks.cancel_scope.cancel()
 
+    async def mail_tls(self, *, strict: bool) -> ServerTls | None:
+        """The certificate of the mail listeners, one of our own making where none is configured.
+
+        None where there is none to be had: with `strict`, OSError is raised then.
+        """
+        from daimon_mcp.faces.smtp.certificates import ServerTls, ensure_certificate
+
+        chain, key = self.settings.smtp.certificate, self.settings.smtp.certificate_key
+
+        def load() -> tuple[ServerTls, str | None]:
+            if chain is not None and key is not None:
+                return ServerTls(chain, key), None
+            folder, now = self.settings.data_dir / "tls", self.operations.core.clock.now()
+            made = ensure_certificate(folder, self.settings.submission_host, now)
+            return ServerTls(made.cert_path, made.key_path), made.fingerprint_sha256
+
+        try:
+            tls, self.bound.fingerprint = await anyio.to_thread.run_sync(load)
+        except (OSError, ValueError) as error:
+            why = f"the TLS certificate {'' if chain is None else f'{chain} '}cannot be used: {error}"
+            if strict:
+                raise OSError(f"{why}; see [smtp] certificate (DAIMON_SMTP__CERTIFICATE)") from error
+            self.operations.core.notes.append(why)
+            return None
+        return tls
+
+    async def run_submission(
+        self,
+        tls: ServerTls,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+        strict: bool,
+    ) -> None:
+        """Serve mail programs until cancelled."""
+        from daimon_mcp.faces.smtp.service import Limits
+        from daimon_mcp.faces.smtp.submission import serve_submission
+
+        core, smtp, submission = self.operations.core, self.settings.smtp, self.settings.submission
+
+        def note(bound: tuple[tuple[str, int], tuple[str, int]]) -> None:
+            self.bound.submission, self.bound.submission_tls = bound
+            core.submission = SubmissionAt(self.settings.submission_host, bound[0][1], bound[1][1])
+
+        try:
+            await serve_submission(
+                host=submission.host,
+                port=submission.port,
+                tls_port=submission.tls_port,
+                hostname=self.settings.smtp_hostname,
+                submitting=self.operations.submitting,
+                guide=self.operations.guide,
+                bus=core.bus,
+                limits=Limits(
+                    max_connections=submission.max_connections,
+                    max_connections_per_address=submission.max_connections_per_address,
+                    max_recipients=smtp.max_recipients,
+                    max_message_bytes=smtp.max_message_bytes,
+                ),
+                clock=core.clock,
+                spool=self.operations.spool.folder,
+                tls=tls.context,
+                task_status=_Noting(note, task_status),
+            )
+        except OSError as error:
+            if strict:
+                option = "[submission] port or tls_port (DAIMON_SUBMISSION__PORT, DAIMON_SUBMISSION__TLS_PORT)"
+                what = f"SMTP submission {submission.port} or {submission.tls_port}"
+                raise OSError(f"{what}: {_plain(error)}; choose others with {option}") from error
+            why = f"SMTP submission port {submission.port} or {submission.tls_port} cannot be used ({_plain(error)})"
+            core.notes.append(f"{why}; mail programs cannot log in")
+            task_status.started()
+        finally:
+            core.submission = None
+
     async def run_inbound(
-        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED, strict: bool
+        self,
+        tls: ServerTls | None = None,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+        strict: bool,
     ) -> None:
         """Serve inbound SMTP until cancelled."""
         from daimon_mcp.faces.smtp.inbound import serve_inbound
@@ -280,7 +370,9 @@ class App:
 
         smtp = self.settings.smtp
 
-        noting = _NotesAddress(self.bound, task_status)
+        def note(bound: tuple[str, int]) -> None:
+            self.bound.inbound = bound
+
         try:
             await serve_inbound(
                 host=smtp.inbound_host,
@@ -295,7 +387,8 @@ class App:
                 ),
                 clock=self.operations.core.clock,
                 spool=self.operations.spool.folder,
-                task_status=noting,
+                starttls=None if tls is None else tls.context,
+                task_status=_Noting(note, task_status),
             )
         except OSError as error:
             if strict:
@@ -304,6 +397,42 @@ class App:
             why = f"SMTP port {smtp.inbound_port} cannot be used ({_plain(error)})"
             self.operations.core.notes.append(f"{why}; no mail comes in by SMTP")
             self.operations.core.not_listening = why
+            task_status.started()
+
+    async def run_lmtp(
+        self,
+        at: tuple[str, int] | Path,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+        strict: bool,
+    ) -> None:
+        """Serve a mail server in front, on a port or a socket, until cancelled."""
+        from daimon_mcp.faces.smtp.lmtp import serve_lmtp
+        from daimon_mcp.faces.smtp.service import Limits
+
+        smtp = self.settings.smtp
+        try:
+            await serve_lmtp(
+                at=at,
+                hostname=self.settings.smtp_hostname,
+                receiving=self.operations.receiving,
+                limits=Limits(
+                    max_connections=smtp.max_connections,
+                    max_connections_per_address=smtp.max_connections,  # all of them are that server's
+                    max_recipients=smtp.max_recipients,
+                    max_message_bytes=smtp.max_message_bytes,
+                ),
+                clock=self.operations.core.clock,
+                spool=self.operations.spool.folder,
+                task_status=_Noting(self.bound.lmtp.append, task_status),
+            )
+        except OSError as error:
+            where = f"socket {at}" if isinstance(at, Path) else f"port {at[1]}"
+            if strict:
+                option = "lmtp_socket" if isinstance(at, Path) else "lmtp_port"
+                chosen_by = f"[smtp] {option} (DAIMON_SMTP__{option.upper()})"
+                raise OSError(f"LMTP {where}: {_plain(error)}; choose another with {chosen_by}") from error
+            self.operations.core.notes.append(f"LMTP {where} cannot be used ({_plain(error)}); no mail comes in there")
             task_status.started()
 
     async def run_workers(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -345,13 +474,18 @@ class App:
         await self.run_workers(tasks)
         if bound is not None:
             await tasks.start(self.run_http, bound)
+        tls = None
+        if self.settings.smtp.inbound or self.settings.submission.enabled:
+            tls = await self.mail_tls(strict=strict)
+        if self.settings.submission.enabled and tls is not None:
+            await tasks.start(partial(self.run_submission, tls, strict=strict))
         if self.settings.smtp.inbound:
-
-            async def inbound(*, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-                await self.run_inbound(task_status=task_status, strict=strict)
-
-            await tasks.start(inbound)
-        else:
+            await tasks.start(partial(self.run_inbound, tls, strict=strict))
+        smtp = self.settings.smtp
+        places = [] if smtp.lmtp_port is None else [("127.0.0.1", smtp.lmtp_port)]
+        for at in (*places, *(() if smtp.lmtp_socket is None else (smtp.lmtp_socket,))):
+            await tasks.start(partial(self.run_lmtp, at, strict=strict))
+        if not (smtp.inbound or self.bound.lmtp):
             self.operations.core.not_listening = "[smtp] inbound is false"
         for note in self.operations.core.notes:
             log.warning("%s", note)
@@ -366,15 +500,16 @@ def _plain(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-class _NotesAddress(anyio.abc.TaskStatus[tuple[str, int]]):
-    """Notes where inbound SMTP came to listen before passing the word on."""
+class _Noting(anyio.abc.TaskStatus[T]):
+    """Has it noted where a listener came to listen before passing the word on."""
 
-    def __init__(self, bound: Bound, then: anyio.abc.TaskStatus[None]) -> None:
-        self._bound = bound
+    def __init__(self, note: Callable[[T], None], then: anyio.abc.TaskStatus[None]) -> None:
+        self._note = note
         self._then = then
 
-    def started(self, value: tuple[str, int] | None = None) -> None:
-        self._bound.inbound = value
+    def started(self, value: T | None = None) -> None:
+        assert value is not None
+        self._note(value)
         self._then.started()
 
 

@@ -339,7 +339,12 @@ class Smtp(Section):
         None, "Its private key (PEM), without a passphrase.", example="privkey.pem"
     )
     lmtp_port: Whole | None = _option(
-        None, "Port to take mail by LMTP from a mail server in front. Not set: none.", ge=0, le=65535, example=2424
+        None,
+        "Port on 127.0.0.1 to take mail by LMTP from a mail server in front, which is trusted: nothing is checked or "
+        "put off there. Not set: none.",
+        ge=0,
+        le=65535,
+        example=2424,
     )
     lmtp_socket: AnyFolder | None = _option(
         None, "The same on a Unix socket with this path.", example="/run/daimon/lmtp.sock"

@@ -50,6 +50,7 @@ FACTS: dict[str, Fact] = {
     "limit": 100,
     "links": "yes",
     "list": "block",
+    "masked": "yes",
     "message": "msg_3",
     "more": "yes",
     "near": "subjet:",

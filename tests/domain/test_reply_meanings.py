@@ -93,6 +93,8 @@ REPLIES: list[tuple[int | None, str | None, str, Meaning]] = [
     (None, None, "lost the connection before the message was handed over: Connection lost", Meaning.CONNECTION_LOST),
     (None, None, "internal error, id c0ffee", Meaning.INTERNAL),
     (None, None, "", Meaning.CANNOT_CONNECT),
+    (None, "4.4.3", "_25._tcp.mx.b.example TLSA: the name server answered SERVFAIL", Meaning.DNS_FAILED),
+    (None, "4.4.3", "_mta-sts.b.example TXT: no name server answered within 5 s", Meaning.DNS_FAILED),
 ]  # fmt: skip
 
 

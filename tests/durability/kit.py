@@ -88,6 +88,8 @@ class Folder:
             "DAIMON_DATA_DIR": str(path),
             "DAIMON_HTTP__PORT": "0",
             "DAIMON_SMTP__INBOUND_PORT": "0",
+            "DAIMON_SUBMISSION__PORT": "0",
+            "DAIMON_SUBMISSION__TLS_PORT": "0",
             "DAIMON_LIMITS__ENTERPRISE__SENDS_PER_MINUTE": "-1",
             **options,
         }
@@ -105,12 +107,17 @@ class Folder:
     def _log(self) -> TextIO:
         return open(self.path.parent / "bridges.log", "a")
 
-    async def run(self, *arguments: str) -> asyncio.subprocess.Process:
-        """`daimon-mcp` with arguments, and pipes."""
+    async def run(self, *arguments: str, errors: Path | None = None) -> asyncio.subprocess.Process:
+        """`daimon-mcp` with arguments, and pipes; its log to the end of the file `errors`, if there is one."""
         pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            DAIMON, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=self.environment
-        )
+        if errors is None:
+            return await asyncio.create_subprocess_exec(
+                DAIMON, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=self.environment
+            )
+        with errors.open("ab") as file:
+            return await asyncio.create_subprocess_exec(
+                DAIMON, *arguments, stdin=pipe, stdout=pipe, stderr=file, env=self.environment
+            )
 
     async def command(self, method: str, **params: Any) -> Any:
         """What the operator's command line asks of the running owner."""
@@ -125,6 +132,12 @@ class Folder:
         """Let every account send as much as it likes."""
         for account in await self.command("operator.accounts"):
             await self.command("operator.tier", account=account["id"], tier="enterprise")
+
+    async def settled(self) -> None:
+        """Return when all that was accepted is filed, and nothing waits to be relayed. Raises TimeoutError."""
+        with anyio.fail_after(PATIENCE):
+            while await self.command("queue.spool") or await self.command("queue.list", everything=True, limit=1):
+                await anyio.sleep(0.02)
 
     # -- owners --------------------------------------------------------------------------------------------------------
 

@@ -160,6 +160,9 @@ async def test_an_inbox_key_sees_its_inbox_and_no_other(daimon: Daimon, agent: A
     for tool, arguments in (
         ("create_inbox", {}),
         ("get_smtp_credentials", {}),
+        ("rotate_smtp_password", {}),
+        ("list_suppressions", {}),
+        ("remove_suppression", {"address": "gone@far.example"}),
         ("list_domains", {}),
         ("create_domain", {"domain": "second.example.com"}),
     ):
@@ -200,6 +203,7 @@ async def test_every_tool_asks_for_a_permission(daimon: Daimon, agent: Agent) ->
         "get_approval": {"approval_id": mine["approval"]},
         **{tool: {"domain": mine["domain"]} for tool in ("get_domain", "verify_domain", "delete_domain")},
         "create_domain": {"domain": "second.example.com"},
+        "remove_suppression": {"address": "gone@far.example"},
     }
     for name, spec in TOOLS.items():
         arguments = given.get(name) or {

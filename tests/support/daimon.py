@@ -104,6 +104,18 @@ class Daimon:
         assert self.app.bound.inbound is not None
         return self.app.bound.inbound
 
+    @property
+    def submission(self) -> tuple[str, int]:
+        """Address of the submission listener with STARTTLS."""
+        assert self.app.bound.submission is not None
+        return self.app.bound.submission
+
+    @property
+    def submission_tls(self) -> tuple[str, int]:
+        """Address of the submission listener with TLS at once."""
+        assert self.app.bound.submission_tls is not None
+        return self.app.bound.submission_tls
+
     async def actor(self) -> Actor:
         """This machine's own account."""
         return await self.operations.accounts.local_actor()
@@ -157,7 +169,7 @@ async def running(
     """A daimon on `folder`; when it ends, its store must be consistent.
 
     `sections` are settings (`{"relay": {"host": …}}`). `workers` runs the scheduler and, with a relay, the relay
-    worker; `listeners` runs those and HTTP and inbound SMTP on free ports.
+    worker; `listeners` runs those, and HTTP, inbound SMTP and submission on free ports.
     """
     settings = settings_for(folder, sections)
     async with application.opened(settings, clock=clock, environ={}) as operations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from daimon_mcp.domain.envelopes import Recipient
 from daimon_mcp.domain.queue import Attempt, ClaimedDelivery, ClaimedMessage, Handover, Outcome
 from daimon_mcp.workers import relay
 from daimon_mcp.workers.relay import RelayWorker
+from daimon_mcp.workers.smtp_transaction import OnContent
 from daimon_mcp.workers.transports import SmartHost, Transport
 
 START = 1_795_251_600 * SECOND
@@ -53,6 +54,8 @@ class MemoryQueue:
     recorded: list[tuple[str, dict[int, Attempt]]] = field(default_factory=list[tuple[str, dict[int, Attempt]]])
     claims: list[int] = field(default_factory=list[int])
     failures: list[str] = field(default_factory=list[str])  # operations that fail next, each once
+    taken: set[str] = field(default_factory=set[str])  # ids of deliveries that somebody else has claimed by now
+    renewed: list[str] = field(default_factory=list[str])
     begun: list[str] = field(default_factory=list[str])  # ids of deliveries whose content was put down to have begun
     changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -93,6 +96,12 @@ class MemoryQueue:
         recipients = tuple(each.recipient for each in deliveries)
         content = f"Subject: {message.blob_hash}\r\n".encode()
         return [(deliveries, Handover(mail_from=message.mail_from, recipients=recipients, content=content))]
+
+    async def renew(self, deliveries: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
+        """Those nobody else has."""
+        await anyio.lowlevel.checkpoint()
+        self.renewed += [each.id for each in deliveries]
+        return [each for each in deliveries if each.id not in self.taken]
 
     async def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> None:
         """Keep that it did."""
@@ -155,15 +164,26 @@ class Running:
 
 @asynccontextmanager
 async def working(
-    transport: Transport | None, *names: str, concurrency: int = 5, grace: float = 10.0
+    transport: Transport | None,
+    *names: str,
+    concurrency: int = 5,
+    first: int | None = None,
+    grace: float = 10.0,
+    queue_class: type[MemoryQueue] = MemoryQueue,
 ) -> AsyncGenerator[Running]:
     """Run a worker with these messages due; it is stopped, and has stopped, when the block is left."""
     clock, bus = FakeClock(), LocalBus()
-    queue = MemoryQueue(clock)
+    queue = queue_class(clock)
     for name in names:
         queue.put(name)
     worker = RelayWorker(
-        delivering=queue, transport=transport, bus=bus, clock=clock, concurrency=concurrency, grace=grace
+        delivering=queue,
+        transport=transport,
+        bus=bus,
+        clock=clock,
+        concurrency=concurrency,
+        first=first,
+        grace=grace,
     )
     stop = anyio.CancelScope()
 
@@ -201,12 +221,12 @@ class Crashing:
         return "everywhere"
 
     async def relay(
-        self, destination: str, handover: Handover, *, on_content: Callable[[], Awaitable[None]] | None = None
+        self, destination: str, handover: Handover, *, on_content: OnContent | None = None
     ) -> dict[str, Attempt]:
         """Fail."""
         await anyio.lowlevel.checkpoint()
-        if self._after_content and on_content is not None:
-            await on_content()
+        if self._after_content and on_content is not None and (put_down := on_content()) is not None:
+            await put_down
         raise RuntimeError("a bug at /srv/secret")
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who handed us mail over the wire, for the Received header and the log."""
+    """Who handed us mail over the wire, and how, for the Received header and the log."""
 
     address: str
     helo: str
@@ -42,6 +42,7 @@ class Peer:
     options: tuple[str, ...] = field(default=())
     authenticated: bool = False
     lmtp: bool = False
+    http: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -144,6 +145,20 @@ def next_attempt_at(attempt: int, now: int) -> int:
     """When to try again after attempt number `attempt` (from 1), ± 20 % so that a crowd spreads out."""
     delay = RETRY_DELAYS[min(attempt, len(RETRY_DELAYS)) - 1]
     return now + int(delay * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311  spreading load, not a secret
+
+
+_WHOLE_REPLY = re.compile(r"[245]\d\d(?:[ -]|$)")
+
+
+def reply_line(code: int | None, enhanced: str | None, text: str | None) -> str:
+    """A reply as its server gave it, on one line; "" when there was none.
+
+    Without a code it was told by a report: its diagnostic may be a whole reply with a code and status of its own
+    (RFC 3464 §2.3.6), which is not repeated.
+    """
+    if code is None and text and _WHOLE_REPLY.match(text):
+        return text
+    return " ".join(str(part) for part in (code, enhanced, text) if part)
 
 
 def message_status(states: Sequence[str]) -> MessageStatus:

@@ -273,6 +273,7 @@ _CODES = {
     555: Meaning.PROTOCOL,
     556: Meaning.NO_MAIL_DOMAIN,
 }
+_NO_ANSWER = "4.4.3"  # RFC 3463: directory server failure; said without a reply, the words are of what was looked up
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})\Z")
 
 
@@ -280,6 +281,8 @@ def meaning_of(code: int | None, enhanced: str | None, text: str) -> Meaning:
     """The case a reply is. Without a `code` there was no reply, and `text` says why."""
     if code is not None and code // 100 == 2:
         return Meaning.ACCEPTED
+    if code is None and enhanced == _NO_ANSWER:
+        return Meaning.DNS_FAILED
     said = _NAMES.sub(" ", text[:MOST_WORDS])
     status = _ENHANCED.match(enhanced or "")
     final = code // 100 == 5 if code is not None else status is not None and status[1] == "5"

@@ -1,10 +1,11 @@
-"""One HTTP server: MCP at /mcp and /sse, the operator's pages, /healthz. Every route behind the host check."""
+"""One HTTP server: MCP at /mcp and /sse, mail at /inbound, the operator's pages, /healthz. All behind the host check."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import AsyncGenerator, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager
+from typing import cast
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
@@ -15,15 +16,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from daimon_mcp import __version__
+from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.faces.bearer import Bearer, KnownHosts
 from daimon_mcp.faces.mcp.dialect import ToolDialect
-from daimon_mcp.faces.mcp.server import MailServer
+from daimon_mcp.faces.mcp.server import ACTOR_KEY, MailServer
 from daimon_mcp.faces.mcp.tools import NAMES
+from daimon_mcp.faces.web.dialect import HttpDialect
 from daimon_mcp.faces.web.files import routes as file_links
+from daimon_mcp.faces.web.ingest import PATH
+from daimon_mcp.faces.web.ingest import routes as mail_door
 from daimon_mcp.faces.web.upgrade import routes as operator_pages
 from daimon_mcp.operations import Operations
 
-_MCP_PATHS = ("/mcp", "/sse", "/messages")
+_WITH_KEY = ("/mcp", "/sse", "/messages", PATH)
 
 
 def build_http_app(
@@ -48,15 +53,21 @@ def build_http_app(
             Route("/healthz", healthz),
             *operator_pages(operations),
             *file_links(operations, ToolDialect(NAMES)),
+            *mail_door(operations, HttpDialect(), actor=_actor),
             *streamable.routes,
             *sse.routes,
         ],
         middleware=[
             Middleware(KnownHosts, hosts=hosts),
-            Middleware(Bearer, operations=operations, required=require_key, paths=_MCP_PATHS),
+            Middleware(Bearer, operations=operations, required=require_key, paths=_WITH_KEY),
         ],
         lifespan=lifespan,
     )
+
+
+def _actor(request: Request) -> Actor:
+    """Whose key a request carries, as Bearer has found out."""
+    return cast("Actor", request.scope[ACTOR_KEY])
 
 
 class HttpServer(uvicorn.Server):

@@ -35,6 +35,8 @@ def _literal(address: str) -> str:
 
 def _protocol(peer: Peer) -> str:
     """The `with` keyword: with an S under TLS and an A after AUTH (RFC 3848; RFC 6531 §4.3 for the UTF8 ones)."""
+    if peer.http:
+        return "HTTP"
     if not (peer.lmtp or peer.smtputf8 or peer.esmtp or peer.tls or peer.authenticated):
         return "SMTP"
     name = "LMTP" if peer.lmtp else "SMTP" if peer.smtputf8 else "ESMTP"
@@ -91,6 +93,13 @@ def hop_count(content: bytes) -> int:
     """How many Received fields the first HEADER_BYTES of a message have (RFC 5321 §6.3)."""
     headers = scan_headers(content[:HEADER_BYTES], 0)[0]
     return sum(1 for header in headers if header.name.lower() == "received")
+
+
+def own_hop_count(content: bytes, hostname: str) -> int:
+    """How many Received fields of the first HEADER_BYTES this server has written itself, as `received_header` does."""
+    own = re.compile(rb"\sby\s+" + re.escape(_host(hostname).encode()) + rb"\s+with\s+\S+\s+id\s+[A-Za-z0-9._-]+", re.I)
+    headers = scan_headers(content[:HEADER_BYTES], 0)[0]
+    return sum(1 for header in headers if header.name.lower() == "received" and own.search(header.raw))
 
 
 def canonical_crlf(content: bytes) -> bytes:

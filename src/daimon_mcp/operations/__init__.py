@@ -21,9 +21,11 @@ from daimon_mcp.operations.fetching import Fetching
 from daimon_mcp.operations.filing import Filing
 from daimon_mcp.operations.guidance import Guide
 from daimon_mcp.operations.inboxes import Inboxes
+from daimon_mcp.operations.ingesting import Ingesting
 from daimon_mcp.operations.intake import Intake
 from daimon_mcp.operations.lists import Lists
 from daimon_mcp.operations.messages import Messages
+from daimon_mcp.operations.policing import Policing
 from daimon_mcp.operations.queueing import Queueing
 from daimon_mcp.operations.receiving import Authenticating, Receiving
 from daimon_mcp.operations.releasing import Releasing
@@ -82,7 +84,14 @@ class Operations:
         self.directory = Directory(core)
         self.spool = Spool(core, spool_folder)
         self.abuse = Abuse(core)
-        self.receiving = Receiving(core, self.spool, self.directory, authenticating)
+        policing = Policing(
+            core.clock,
+            trusts=authenticating.trusts,
+            messages_per_minute=core.policy.messages_per_minute,
+            greylist_seconds=core.policy.greylist_seconds,
+        )
+        self.receiving = Receiving(core, self.spool, self.directory, authenticating, policing)
+        self.ingesting = Ingesting(core, self.spool, self.directory, self.receiving, policing)
         self.submitting = Submitting(core, self.spool, self.directory, self.credentials, self.abuse, reports)
         self.intake = Intake(core, self.spool, self.receiving, self.submitting)
         self.signing = Signing(core, self.credentials)

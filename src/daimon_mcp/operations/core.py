@@ -33,6 +33,8 @@ class Policy:
     max_recipients: int = 50
     max_message_bytes: int = 10 * 1024 * 1024
     max_hops: int = 50
+    messages_per_minute: int = 600  # from one address
+    greylist_seconds: int = 0
     address_quarantine: int = 90 * DAY
     link_lifetime: int = 7 * DAY
     duplicate_window: int = 10 * MINUTE

@@ -29,8 +29,8 @@ from daimon_mcp.store.database import Transaction
 
 PERMISSIONS = frozenset(
     {
-        "message_read", "message_send", "message_reply", "message_update", "message_delete", "draft_read",
-        "draft_write", "list_read", "list_write",
+        "message_read", "message_send", "message_reply", "message_update", "message_delete", "message_ingest",
+        "draft_read", "draft_write", "list_read", "list_write",
         "inbox_read", "inbox_create", "inbox_update", "inbox_delete", "account_read", "account_upgrade",
         "credentials_read", "credentials_write", "key_read", "key_write", "domain_read", "domain_write",
     }

@@ -28,7 +28,7 @@ from daimon_mcp.domain.queue import (
 from daimon_mcp.domain.verp import return_path
 from daimon_mcp.mail.dsn import Failure
 from daimon_mcp.operations.core import Core
-from daimon_mcp.operations.reports import Reported, Reports
+from daimon_mcp.operations.reports import Reported, Reports, is_wanted
 from daimon_mcp.operations.settling import settle_status
 from daimon_mcp.operations.signing import Signing
 from daimon_mcp.operations.suppressing import suppress_refused
@@ -166,6 +166,19 @@ class Delivering:
             for group, mail_from in ways
         ]
 
+    async def renew(self, deliveries: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
+        """Begin the lease of claimed recipients anew; those of them that nobody else has claimed or settled since."""
+        until = self._core.clock.now() + LEASE
+
+        def run(tx: Transaction) -> list[ClaimedDelivery]:
+            def is_ours(each: ClaimedDelivery) -> bool:
+                found = tx.one(sql.delivery_renew, delivery_no=each.no, n=each.attempt, owner=self._owner, until=until)
+                return found is not None
+
+            return [each for each in deliveries if is_ours(each)]
+
+        return await self._core.database.write(run)
+
     async def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> None:
         """Put down that from now on a message may have been handed over. Raises STORE_UNAVAILABLE."""
         now = self._core.clock.now()
@@ -221,7 +234,8 @@ class Delivering:
         if state is DeliveryState.UNKNOWN:
             return "unknown"
         if state is DeliveryState.QUEUED and message.warned_at is None and now >= message.created_at + WARN_AFTER:
-            return "delayed"
+            # It is told once: one who does not want to hear of it must not use that up for the others.
+            return "delayed" if is_wanted(delivery.recipient.notify, "delayed") else None
         # A next hop that was not told what the sender asked for will not report it: then this is all there is to tell.
         asked = "SUCCESS" in (delivery.recipient.notify or "")
         return "delivered" if state is DeliveryState.SENT and asked and not attempt.dsn else None

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.clock import iso, iso_or_none
-from daimon_mcp.domain.queue import DeliveryState, MessageStatus
+from daimon_mcp.domain.queue import DeliveryState, MessageStatus, reply_line
 from daimon_mcp.domain.refusals import Fact, invalid
 from daimon_mcp.mail.parse import parse_headers
 from daimon_mcp.operations import access
@@ -23,7 +23,6 @@ from daimon_mcp.operations.timeline import (
     attempted,
     before_leaving,
     local_entry,
-    reply_of,
     report_entry,
     standing,
 )
@@ -133,7 +132,7 @@ class Explaining:
         }
         if again := self._retries(delivery, queued):
             view["again"] = again
-        if reply := reply_of(delivery.last_code, delivery.last_enhanced, delivery.last_text):
+        if reply := reply_line(delivery.last_code, delivery.last_enhanced, delivery.last_text):
             view["last_reply"] = reply
         if delivery.remote:
             view["remote"] = delivery.remote

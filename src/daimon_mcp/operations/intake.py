@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
+from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.receiving import Receiving
 from daimon_mcp.operations.spool import Spool
@@ -27,6 +28,7 @@ class Intake:
         self.spool = spool
         self._receiving = receiving
         self._submitting = submitting
+        self._counted: set[int] = set()
 
     async def file(self, no: int, turn: Turn) -> None:
         """File one row of the spool; `turn` is awaited before it is placed. Raises when it is to be tried again.
@@ -34,23 +36,30 @@ class Intake:
         One that fails too often is put aside, with its content kept, and the operator finds it in `doctor`. Only
         rows found at the start are counted before they are tried: one of them may have killed the last process.
         """
-        if no in self.spool.left_over:
+        if no in self.spool.left_over and no not in self._counted:
             await self._core.database.write(lambda tx: tx.run(sql.incoming_try, no=no))
+            self._counted.add(no)
         stored = await incoming.get(self._core.database, no)
         if stored is None:
-            await self.spool.done(no, None)
+            await self._done(no, None)
             return
         try:
             if no in self.spool.left_over and stored.tries > MOST_TRIES:
                 raise RuntimeError("it ended the process each time it was read")
             await (self._submitting if stored.origin == incoming.SUBMISSION else self._receiving).file(stored, turn)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, Refused) and error.code is RefusalCode.STORE_UNAVAILABLE:
+                raise  # the disk's fault, and not the mail's: it waits until there is room again
             if not await self._failed(no, stored.tries):
                 raise
             log.exception("mail %s cannot be filed and is put aside", stored.id)
-            await self.spool.done(no, None)
+            await self._done(no, None)
             return
-        await self.spool.done(no, stored.file)
+        await self._done(no, stored.file)
+
+    async def _done(self, no: int, file: str | None) -> None:
+        self._counted.discard(no)
+        await self.spool.done(no, file)
 
     async def _failed(self, no: int, tries: int) -> bool:
         """Count a failure; whether it was the last."""

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from daimon_mcp.domain.envelopes import ContentFile, Envelope, Peer, ReceivedContent
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.lists import Hold
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.verp import delivery_of
-from daimon_mcp.mail.trace import HEADER_BYTES, hop_count, prepend_trace, received_header
+from daimon_mcp.mail.trace import HEADER_BYTES, hop_count, own_hop_count, prepend_trace, received_header
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.directory import Directory
-from daimon_mcp.operations.dispatch import destination, receive_copy
+from daimon_mcp.operations.dispatch import destination, is_role, receive_copy
+from daimon_mcp.operations.policing import Policing
 from daimon_mcp.operations.reading import on_parser, understand
 from daimon_mcp.operations.spool import Spool
 from daimon_mcp.store import incoming
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.incoming import NewIncoming, StoredIncoming
+
+OWN_HOPS: Final = 5  # lists and forwarders may bring mail back here, but not without end
+
+_T = TypeVar("_T")
 
 
 class Authenticated(Protocol):
@@ -42,6 +47,10 @@ class Authenticating(Protocol):
         """What is known; None for a peer whose word is taken, such as this machine."""
         ...
 
+    def trusts(self, address: str) -> bool:
+        """Whether a peer's word is taken; one without an IP address is on this machine."""
+        ...
+
     def without_forged(self, content: bytes) -> bytes:
         """`content` without Authentication-Results fields that claim to be ours. Runs on a parser's thread."""
         ...
@@ -50,47 +59,84 @@ class Authenticating(Protocol):
 class Receiving:
     """What listeners for mail from outside ask of the core."""
 
-    def __init__(self, core: Core, spool: Spool, directory: Directory, authenticating: Authenticating) -> None:
+    def __init__(
+        self, core: Core, spool: Spool, directory: Directory, authenticating: Authenticating, policing: Policing
+    ) -> None:
         self._core = core
         self._spool = spool
         self._directory = directory
         self._authenticating = authenticating
+        self._policing = policing
 
     def _canonical(self, address: str) -> str:
         # RFC 5321 §4.5.1: postmaster must be taken without a domain too.
         return f"{address}@{self._core.policy.domain}" if "@" not in address else address
 
-    async def check_recipient(self, address: str) -> None:
-        """Raise RECIPIENT_REFUSED (RELAY_DENIED) for a foreign domain, INBOX_NOT_FOUND for an unknown inbox."""
+    def check_sender(self, mail_from: str, peer: str) -> None:
+        """Whether a stranger at the address `peer` may begin a message from `mail_from` ("" for the null sender).
+
+        Raises FORBIDDEN (OUR_DOMAIN) for a sender of our own domains, who would log in to send, and
+        RATE_LIMIT_EXCEEDED (MESSAGES). Trusted networks may do both.
+        """
+        if self._policing.trusts(peer):
+            return
+        self._policing.message(peer)
+        if mail_from and self._core.is_local(mail_from):
+            raise Refused(RefusalCode.FORBIDDEN, reason="OUR_DOMAIN")
+
+    async def check_recipient(self, address: str, peer: str | None = None, mail_from: str = "") -> None:
+        """Raise RECIPIENT_REFUSED (RELAY_DENIED) for a foreign domain, INBOX_NOT_FOUND for an unknown inbox.
+
+        A `peer` (its address) that is not trusted can be put off, except for role addresses (RFC 5321 §4.5.1):
+        RATE_LIMIT_EXCEEDED (UNKNOWN_RECIPIENTS) where it searches for addresses, or (GREYLISTED). The null sender may
+        name several recipients: no standard forbids it, and what is accepted is never bounced from here.
+        """
         canonical = self._canonical(address)
-        if not self._core.is_local(canonical):
+        if peer is None or self._policing.trusts(peer):
+            return await self._check_here(canonical)
+        if self._core.is_local(canonical) and is_role(canonical):
+            return None
+        self._policing.check_searching(peer)
+        try:
+            await self._check_here(canonical)
+        except Refused:
+            self._policing.recipient(peer, known=False)
+            raise
+        self._policing.recipient(peer, known=True)
+        self._policing.greylist(peer, mail_from, canonical)
+
+    async def _check_here(self, address: str) -> None:
+        if not self._core.is_local(address):
             raise Refused(RefusalCode.RECIPIENT_REFUSED, reason="RELAY_DENIED")
-        if not await self._directory.is_here(canonical):
+        if not await self._directory.is_here(address):
             raise Refused(RefusalCode.INBOX_NOT_FOUND)
 
-    async def accept(
-        self, envelope: Envelope, peer: Peer, content: ReceivedContent, *, origin: str = incoming.MX
-    ) -> str:
+    async def accept(self, envelope: Envelope, peer: Peer, content: ReceivedContent) -> str:
         """Take one message in for all its recipients; the id to quote. Durable when it returns, and filed soon.
 
         Raises RECIPIENT_REFUSED (MAIL_LOOP) for mail that has been around too often, STORE_UNAVAILABLE when the disk
         fails or more is waiting to be filed than may.
         """
-        await self._spooled(envelope, peer, content, origin, self._spool.put)
+        await self.spooled(
+            envelope, peer, content, origin=incoming.LMTP if peer.lmtp else incoming.MX, put=self._spool.put
+        )
         return peer.cid
 
-    async def _spooled(
+    async def spooled(
         self,
         envelope: Envelope,
         peer: Peer,
         content: ReceivedContent,
+        *,
         origin: str,
-        put: Callable[[Transaction, NewIncoming], int],
-    ) -> int:
+        put: Callable[[Transaction, NewIncoming], _T],
+    ) -> _T:
+        """Have `put` take a message in, inside a write; what it returns, once that is committed. Raises as `accept`."""
         size, data, file = self._spool.content_fields(content)
         self._spool.check_room(size)
-        hops = await on_parser(partial(_hops, content), HEADER_BYTES if isinstance(content, ContentFile) else 0)
-        if hops >= self._core.policy.max_hops:
+        policy = self._core.policy
+        look = partial(_is_looping, content, policy.hostname, policy.max_hops)
+        if await on_parser(look, HEADER_BYTES if isinstance(content, ContentFile) else 0):
             raise Refused(RefusalCode.RECIPIENT_REFUSED, reason="MAIL_LOOP")
         new = NewIncoming(
             id=peer.cid,
@@ -108,7 +154,7 @@ class Receiving:
         self, envelope: Envelope, peer: Peer, content: bytes, *, origin: str = incoming.MX
     ) -> Sequence[str]:
         """Take one message in and file it; the ids of the copies. Raises as `accept`, and INBOX_NOT_FOUND."""
-        number = await self._spooled(envelope, peer, content, origin, incoming.insert)
+        number = await self.spooled(envelope, peer, content, origin=origin, put=incoming.insert)
         try:
             stored = await incoming.get(self._core.database, number)
             filed = None if stored is None else await self.file(stored)
@@ -175,14 +221,17 @@ class Receiving:
         return await core.database.write(run)
 
 
-def _hops(content: ReceivedContent) -> int:
+def _is_looping(content: ReceivedContent, hostname: str, most: int) -> bool:
+    """Whether mail has been through `most` servers, or more than OWN_HOPS times through this one."""
     if isinstance(content, ContentFile):
         with content.path.open("rb") as file:
             head = file.read(HEADER_BYTES)
     else:
         head = content[:HEADER_BYTES]
     # Counting words is quick, and never counts too few; only mail with many gets its fields counted.
-    return hop_count(head) if head.lower().count(b"received:") >= _SUSPICIOUS else 0
-
-
-_SUSPICIOUS = 20
+    lowered = head.lower()
+    if (words := lowered.count(b"received:")) <= OWN_HOPS:
+        return False
+    if words >= most and hop_count(head) >= most:
+        return True
+    return lowered.count(hostname.lower().encode()) > OWN_HOPS and own_hop_count(head, hostname) > OWN_HOPS

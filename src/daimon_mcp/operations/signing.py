@@ -43,11 +43,13 @@ class Signing:
         self._core = core
         self._credentials = credentials
         self._keys: dict[str, tuple[SigningKey, ...]] = {}
+        self._version = 0
         core.bus.subscribe(self._heard)
 
     def _heard(self, change: Change) -> None:
         if isinstance(change, DomainsChanged):
             self._keys.clear()
+            self._version += 1
 
     async def new_keys(self, domain: str, selector: str) -> list[NewKey]:
         """An Ed25519 and an RSA pair for a domain, not stored yet; selectors are `<selector>e` and `<selector>r`."""
@@ -97,8 +99,11 @@ class Signing:
     async def _of(self, domain: str) -> tuple[SigningKey, ...]:
         known = self._keys.get(domain)
         if known is None:
+            version = self._version
             rows = await self._core.database.all(sql.dkim_of_domain, domain=domain)
-            known = self._keys[domain] = await asyncio.to_thread(self._opened, domain, rows) if rows else ()
+            known = await asyncio.to_thread(self._opened, domain, rows) if rows else ()
+            if version == self._version:  # else these may be old ones already
+                self._keys[domain] = known
         return known
 
     def _opened(self, domain: str, rows: Sequence[tuple[str, str, bytes, str]]) -> tuple[SigningKey, ...]:

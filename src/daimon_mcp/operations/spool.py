@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -70,8 +71,28 @@ class Spool:
         self._core.bus.ring([SpoolChanged(no, size)])
 
     def _add(self, no: int, size: int) -> None:
+        if no in self._waiting:
+            return
+        late = bool(self._waiting) and no < next(reversed(self._waiting))
         self._waiting[no] = size
         self._octets += size
+        if late:  # it was acknowledged before others that wait, and told of after them
+            self._waiting = dict(sorted(self._waiting.items()))
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """What is acknowledged and not filed, oldest first; `put_aside` is what failed too often."""
+        return await incoming.listed(self._core.database)
+
+    async def refile(self, id: str = "") -> int:
+        """Have mail filed that was put aside, the one with this id or all of it; how many."""
+
+        def run(tx: Transaction) -> int:
+            rows = tx.all(sql.incoming_again, id=id)
+            for no, size in rows:
+                tx.announce(SpoolChanged(no, size))
+            return len(rows)
+
+        return await self._core.database.write(run)
 
     async def settled(self, patience: float = PATIENCE) -> None:
         """Return once everything acknowledged before this call is filed, or after `patience` seconds."""

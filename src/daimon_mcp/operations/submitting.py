@@ -57,7 +57,8 @@ _FAULTS = {
 class Submitter:
     """Who has logged in. `inbox_no` is set for a login that may send from one inbox alone.
 
-    `max_sessions` is how many sessions the account may have at the same time.
+    `max_sessions` is how many sessions the account may have at the same time. `smtp_version` says which of the
+    account's SMTP passwords it was, None for a login with an inbox's key.
     """
 
     account_no: int
@@ -65,6 +66,7 @@ class Submitter:
     inbox_no: int | None
     max_sessions: int
     actor: Actor
+    smtp_version: int | None = None
 
 
 class Submitting:
@@ -92,7 +94,8 @@ class Submitting:
         """Who this is: an API key, an account id or an inbox address with the account's SMTP password, or an inbox
         address with that inbox's key. `address` is the peer's; logins that fail from it are answered ever more slowly.
 
-        Raises UNAUTHORIZED, RATE_LIMIT_EXCEEDED (LOGIN_FAILURES), SMTP_REQUIRES_PAID, ACCOUNT_SUSPENDED.
+        Whether that account may use SMTP is for `check_account` to say. Raises UNAUTHORIZED, RATE_LIMIT_EXCEEDED
+        (LOGIN_FAILURES).
         """
         if delay := self._abuse.delay(address):
             await anyio.sleep(delay)
@@ -100,6 +103,7 @@ class Submitting:
         # The same work whether or not anybody is called so.
         proof = self._credentials.smtp_password(account.id if account else "", account.smtp_version if account else 1)
         right = hmac.compare_digest(password.encode(), proof.encode())
+        version = account.smtp_version if account and right else None
         if account is not None and actor is None and "@" in username:
             actor = await self._key_of_inbox(account, username, password)
             right = right or actor is not None
@@ -107,11 +111,16 @@ class Submitting:
         if account is None or actor is None or not right:
             await self._abuse.failed_login(address, account.no if account else None)
             raise Refused(RefusalCode.UNAUTHORIZED)
+        limits = self._core.policy.limits[account.tier]
+        return Submitter(account.no, account.id, actor.inbox_no, limits.smtp_sessions, actor, version)
+
+    async def check_account(self, submitter: Submitter) -> None:
+        """Whether its account may use SMTP now. Raises SMTP_REQUIRES_PAID, ACCOUNT_SUSPENDED, FORBIDDEN."""
+        account = await accounts.account_by_no(self._core.database, submitter.account_no)
         if account.status is AccountStatus.SUSPENDED:
             raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
-        actor.require("message_send")
-        limits = self._core.policy.limits[account.tier]
-        if not limits.smtp:
+        submitter.actor.require("message_send")
+        if not self._core.policy.limits[account.tier].smtp:
             higher = next_tier(account.tier)
             raise Refused(
                 RefusalCode.SMTP_REQUIRES_PAID,
@@ -119,7 +128,6 @@ class Submitting:
                 target_tier=str(higher) if higher != account.tier else None,
                 details={"account_id": account.id},
             )
-        return Submitter(account.no, account.id, actor.inbox_no, limits.smtp_sessions, actor)
 
     async def _named(self, username: str, password: str) -> tuple[Account | None, Actor | None]:
         """The account a user name speaks of, and by a key or an id already who may act."""
@@ -185,7 +193,7 @@ class Submitting:
         The same mail again (its own Message-ID, the same bytes and recipients) gets the first one's id, and is not
         sent again. Raises FORBIDDEN (SENDER_NOT_OWNED), INVALID_REQUEST (headers), SEND_LIMIT_EXCEEDED,
         SEND_REQUIRES_PAID, RATE_LIMIT_EXCEEDED, RECIPIENT_REFUSED, RELAY_NOT_CONFIGURED, ACCOUNT_SUSPENDED,
-        INBOX_NOT_FOUND, STORE_UNAVAILABLE.
+        INBOX_NOT_FOUND, STORE_UNAVAILABLE, and UNAUTHORIZED when the password was rotated after the login.
         """
         core = self._core
         size, data, file = self._spool.content_fields(content)
@@ -222,6 +230,8 @@ class Submitting:
                 if row is not None:
                     return str(row[0])
             account = accounts.account_in(tx, submitter.account_no)
+            if submitter.smtp_version not in (None, account.smtp_version):
+                raise Refused(RefusalCode.UNAUTHORIZED)
             may_send_now(account)
             count_sends(core.policy, tx, account, len(recipients), at=now, now=now)
             check_recipients(tx, core, inbox, recipients, is_reply="in-reply-to" in examined.counts)

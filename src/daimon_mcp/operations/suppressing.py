@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,7 +25,7 @@ BOUNCED, COMPLAINED = "bounced", "complained"
 
 class ListSuppressions(Request):
     limit: Annotated[int, Field(ge=1, le=500)] = 100
-    cursor: Annotated[str | None, Field(max_length=320, description="next_cursor of the last answer")] = None
+    cursor: Annotated[str | None, Field(max_length=500, description="next_cursor of the last answer")] = None
 
 
 class RemoveSuppression(Request):
@@ -62,6 +64,19 @@ def is_for_good(status: str) -> bool:
     return status in _FOR_GOOD
 
 
+def _cursor(address: str) -> str:
+    """A place in the list that shows no address: strangers choose those."""
+    return base64.urlsafe_b64encode(address.encode()).decode().rstrip("=")
+
+
+def _after(cursor: str | None) -> str:
+    try:
+        padded = (cursor or "") + "=" * (-len(cursor or "") % 4)
+        return base64.b64decode(padded, altchars="-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise invalid("cursor", "is not a place in this list; pass the next_cursor of the last answer") from None
+
+
 class Suppressing:
     """The verbs."""
 
@@ -73,13 +88,13 @@ class Suppressing:
         actor.require_account()
         actor.require("list_read")
         rows = await self._core.database.all(
-            sql.suppressions_page, account_no=actor.account_no, after=request.cursor or "", limit=request.limit + 1
+            sql.suppressions_page, account_no=actor.account_no, after=_after(request.cursor), limit=request.limit + 1
         )
         found: list[dict[str, Any]] = [
             {"address": address, "why": why, "reply": reply, "message_id": message_id, "since": iso(created_at)}
             for address, why, reply, message_id, created_at in rows[: request.limit]
         ]
-        more = found[-1]["address"] if len(rows) > request.limit else None
+        more = _cursor(found[-1]["address"]) if len(rows) > request.limit else None
         key = "list_suppressions" if found else "list_suppressions.none"
         return Outcome(key=key, result={"suppressions": found, "next_cursor": more}, facts={"count": len(found)})
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daimon_mcp.domain.clock import iso, iso_or_none
-from daimon_mcp.domain.queue import DeliveryState, MessageStatus, Outcome
+from daimon_mcp.domain.queue import DeliveryState, MessageStatus, Outcome, reply_line
 from daimon_mcp.domain.reply_meanings import Meaning, meaning_of
 from daimon_mcp.operations.bouncing import complained
 from daimon_mcp.store import queue
@@ -59,11 +59,6 @@ class CameBack:
 def attempted(row: Row) -> Attempted:
     """A row of `attempts_of_queue`."""
     return Attempted(*row)
-
-
-def reply_of(code: int | None, enhanced: str | None, text: str | None) -> str:
-    """A reply as its server gave it, on one line; "" when there was none."""
-    return " ".join(str(part) for part in (code, enhanced, text) if part)
 
 
 def standing(
@@ -141,7 +136,7 @@ def attempt_entry(tried: Attempted, place: int, *, running: bool) -> dict[str, A
         unconfirmed = tried.outcome == Outcome.UNKNOWN
         meaning = "state.unknown" if unconfirmed else meaning_of(tried.code, tried.enhanced, tried.text or "")
         entry["meaning"] = str(meaning)
-        entry["reply"] = reply_of(tried.code, tried.enhanced, tried.text)
+        entry["reply"] = reply_line(tried.code, tried.enhanced, tried.text)
     if tried.remote:
         entry["remote"] = tried.remote
     if tried.tls:

@@ -10,6 +10,7 @@ from typing import Any
 
 from daimon_mcp.domain.clock import iso, iso_or_none
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.queue import reply_line
 from daimon_mcp.domain.refusals import invalid
 from daimon_mcp.store.database import Row
 from daimon_mcp.store.drafts import StoredDraft
@@ -143,8 +144,7 @@ def delivery_view(delivery: StoredDelivery) -> dict[str, Any]:
     }
     if delivery.last_outcome is not None:
         view["last_outcome"] = delivery.last_outcome
-        reply = " ".join(str(part) for part in (delivery.last_code, delivery.last_enhanced, delivery.last_text) if part)
-        view["last_reply"] = reply
+        view["last_reply"] = reply_line(delivery.last_code, delivery.last_enhanced, delivery.last_text)
     if delivery.state == "queued" and delivery.attempts:
         view["next_attempt_at"] = iso_or_none(delivery.next_attempt_at)
     return view

@@ -634,6 +634,10 @@ delivery_lease = Statement(
     'UPDATE deliveries SET attempts=(deliveries.attempts + 1), next_attempt_at=:again_at, lease_owner=:owner, lease_until=:until WHERE deliveries.no = :delivery_no',
     'UPDATE deliveries SET attempts=(deliveries.attempts + 1), next_attempt_at=:again_at::BIGINT, lease_owner=:owner::VARCHAR, lease_until=:until::BIGINT WHERE deliveries.no = :delivery_no::BIGINT',
 )
+delivery_renew = Statement(
+    "UPDATE deliveries SET lease_until=:until WHERE deliveries.no = :delivery_no AND deliveries.attempts = :n AND deliveries.lease_owner = :owner AND deliveries.state = 'queued' RETURNING no",
+    "UPDATE deliveries SET lease_until=:until::BIGINT WHERE deliveries.no = :delivery_no::BIGINT AND deliveries.attempts = :n::BIGINT AND deliveries.lease_owner = :owner::VARCHAR AND deliveries.state = 'queued' RETURNING deliveries.no",
+)
 attempts_cut_off = Statement(
     "SELECT deliveries.no, deliveries.queue_no, deliveries.recipient, deliveries.notify, deliveries.orcpt, attempts.n, attempts.remote FROM deliveries JOIN attempts ON attempts.delivery_no = deliveries.no AND attempts.n = deliveries.attempts WHERE deliveries.state = 'queued' AND (deliveries.lease_owner != :owner OR deliveries.lease_until <= :now) AND attempts.ended_at IS NULL AND attempts.content_at IS NOT NULL",
     "SELECT deliveries.no, deliveries.queue_no, deliveries.recipient, deliveries.notify, deliveries.orcpt, attempts.n, attempts.remote FROM deliveries JOIN attempts ON attempts.delivery_no = deliveries.no AND attempts.n = deliveries.attempts WHERE deliveries.state = 'queued' AND (deliveries.lease_owner != :owner::VARCHAR OR deliveries.lease_until <= :now::BIGINT) AND attempts.ended_at IS NULL AND attempts.content_at IS NOT NULL",
@@ -735,8 +739,12 @@ incoming_failed = Statement(
     'UPDATE incoming SET failed=1 WHERE incoming.no = :no::BIGINT',
 )
 incoming_again = Statement(
-    'UPDATE incoming SET tries=0, failed=0 WHERE incoming.failed = 1',
-    'UPDATE incoming SET tries=0, failed=0 WHERE incoming.failed = 1',
+    "UPDATE incoming SET tries=0, failed=0 WHERE incoming.failed = 1 AND (:id = '' OR incoming.id = :id) RETURNING no, size",
+    "UPDATE incoming SET tries=0, failed=0 WHERE incoming.failed = 1 AND (:id = '' OR incoming.id = :id::VARCHAR) RETURNING incoming.no, incoming.size",
+)
+incoming_listed = Statement(
+    'SELECT incoming.id, incoming.origin, incoming.envelope_json, incoming.size, incoming.received_at, incoming.tries, incoming.failed FROM incoming ORDER BY incoming.no',
+    'SELECT incoming.id, incoming.origin, incoming.envelope_json, incoming.size, incoming.received_at, incoming.tries, incoming.failed FROM incoming ORDER BY incoming.no',
 )
 incoming_delete = Statement(
     'DELETE FROM incoming WHERE incoming.no = :no RETURNING no',
@@ -962,6 +970,18 @@ fetched_tidied = Statement(
     'UPDATE fetched SET pending=0 WHERE fetched.name = :name AND fetched.uidvalidity = :uidvalidity AND fetched.uid = :uid',
     'UPDATE fetched SET pending=0 WHERE fetched.name = :name::VARCHAR AND fetched.uidvalidity = :uidvalidity::BIGINT AND fetched.uid = :uid::BIGINT',
 )
+ingested_get = Statement(
+    'SELECT ingested.fingerprint, ingested.response_json FROM ingested WHERE ingested.account_no = :account_no AND ingested.name = :name AND ingested.created_at > :since',
+    'SELECT ingested.fingerprint, ingested.response_json FROM ingested WHERE ingested.account_no = :account_no::BIGINT AND ingested.name = :name::VARCHAR AND ingested.created_at > :since::BIGINT',
+)
+ingested_put = Statement(
+    'INSERT INTO ingested (account_no, name, fingerprint, response_json, created_at) VALUES (:account_no, :name, :fingerprint, :response_json, :created_at) ON CONFLICT (account_no, name) DO UPDATE SET fingerprint = excluded.fingerprint, response_json = excluded.response_json, created_at = excluded.created_at',
+    'INSERT INTO ingested (account_no, name, fingerprint, response_json, created_at) VALUES (:account_no::BIGINT, :name::VARCHAR, :fingerprint::VARCHAR, :response_json::VARCHAR, :created_at::BIGINT) ON CONFLICT (account_no, name) DO UPDATE SET fingerprint = excluded.fingerprint, response_json = excluded.response_json, created_at = excluded.created_at',
+)
+ingested_forget = Statement(
+    'DELETE FROM ingested WHERE ingested.created_at <= :before',
+    'DELETE FROM ingested WHERE ingested.created_at <= :before::BIGINT',
+)
 
 SCHEMA = (
     Statement('CREATE TABLE accounts ( no INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, smtp_rotated_at BIGINT, sending_stopped_at BIGINT, sending_stopped_why TEXT, PRIMARY KEY (no), UNIQUE (id) )', 'CREATE TABLE accounts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, smtp_rotated_at BIGINT, sending_stopped_at BIGINT, sending_stopped_why TEXT, PRIMARY KEY (no), UNIQUE (id) )'),
@@ -979,6 +999,8 @@ SCHEMA = (
     Statement('CREATE TABLE incoming ( no INTEGER NOT NULL, id TEXT NOT NULL, origin TEXT NOT NULL, account_no BIGINT, inbox_no BIGINT, message_id TEXT, fingerprint TEXT, recipients BIGINT DEFAULT 0 NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, envelope_json TEXT NOT NULL, peer_json TEXT NOT NULL, size BIGINT NOT NULL, data BLOB, file TEXT, received_at BIGINT NOT NULL, tries SMALLINT DEFAULT 0 NOT NULL, failed SMALLINT DEFAULT 0 NOT NULL, PRIMARY KEY (no) )', 'CREATE TABLE incoming ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, origin TEXT NOT NULL, account_no BIGINT, inbox_no BIGINT, message_id TEXT, fingerprint TEXT, recipients BIGINT DEFAULT 0 NOT NULL, counted_at BIGINT, counted_day TEXT, counted_month TEXT, envelope_json TEXT NOT NULL, peer_json TEXT NOT NULL, size BIGINT NOT NULL, data BYTEA, file TEXT, received_at BIGINT NOT NULL, tries SMALLINT DEFAULT 0 NOT NULL, failed SMALLINT DEFAULT 0 NOT NULL, PRIMARY KEY (no) )'),
     Statement('CREATE INDEX incoming_counted ON incoming (account_no, counted_at) WHERE account_no IS NOT NULL', 'CREATE INDEX incoming_counted ON incoming (account_no, counted_at) WHERE account_no IS NOT NULL'),
     Statement('CREATE INDEX incoming_message_id ON incoming (inbox_no, message_id) WHERE message_id IS NOT NULL', 'CREATE INDEX incoming_message_id ON incoming (inbox_no, message_id) WHERE message_id IS NOT NULL'),
+    Statement('CREATE TABLE ingested ( account_no INTEGER NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, response_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (account_no, name) ) WITHOUT ROWID', 'CREATE TABLE ingested ( account_no BIGINT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, response_json TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (account_no, name) )'),
+    Statement('CREATE INDEX ingested_created ON ingested (created_at)', 'CREATE INDEX ingested_created ON ingested (created_at)'),
     Statement('CREATE TABLE labels ( inbox_no INTEGER NOT NULL, label TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (inbox_no, label, seq) ) WITHOUT ROWID', 'CREATE TABLE labels ( inbox_no BIGINT NOT NULL, label TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (inbox_no, label, seq) )'),
     Statement('CREATE INDEX labels_message ON labels (seq)', 'CREATE INDEX labels_message ON labels (seq)'),
     Statement('CREATE TABLE lists ( account_no INTEGER NOT NULL, inbox_no INTEGER NOT NULL, direction TEXT NOT NULL, kind TEXT NOT NULL, entry TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (account_no, inbox_no, direction, kind, entry) ) WITHOUT ROWID', 'CREATE TABLE lists ( account_no BIGINT NOT NULL, inbox_no BIGINT NOT NULL, direction TEXT NOT NULL, kind TEXT NOT NULL, entry TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (account_no, inbox_no, direction, kind, entry) )'),

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.envelopes import Envelope, Peer, Recipient
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Database, Transaction
@@ -135,6 +136,26 @@ async def get(database: Database, no: int) -> StoredIncoming | None:
         received_at=received,
         tries=tries,
     )
+
+
+async def listed(database: Database) -> list[dict[str, Any]]:
+    """What is in the spool, oldest first, for the operator."""
+    found: list[dict[str, Any]] = []
+    for id_, origin, envelope_json, size, received_at, tries, failed in await database.all(sql.incoming_listed):
+        envelope = _envelope(envelope_json)
+        found.append(
+            {
+                "id": id_,
+                "origin": origin,
+                "from": envelope.mail_from,
+                "to": list(envelope.rcpt_to),
+                "size": size,
+                "received_at": iso(received_at),
+                "tries": tries,
+                "put_aside": bool(failed),
+            }
+        )
+    return found
 
 
 def take(tx: Transaction, no: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.queue import Attempt, DeliveryState
@@ -73,7 +74,9 @@ class StoredDelivery:
 
 def queue_of(row: Row) -> StoredQueue:
     """A row of the queue statements."""
-    return StoredQueue(*row[:6], bool(row[6]), *row[7:-1], bool(row[-1]))
+    values: list[Any] = list(row)
+    values[6], values[-1] = bool(values[6]), bool(values[-1])
+    return StoredQueue(*values)
 
 
 def insert(

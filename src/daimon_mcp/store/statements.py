@@ -75,6 +75,7 @@ events = _table(t.Events)
 approvals = _table(t.Approvals)
 upstreams = _table(t.Upstreams)
 fetched = _table(t.Fetched)
+ingested = _table(t.Ingested)
 incoming = _table(t.Incoming)
 suppressions = _table(t.Suppressions)
 domains = _table(t.Domains)
@@ -1141,6 +1142,17 @@ delivery_lease = (
         lease_until=b("until"),
     )
 )
+delivery_renew = (
+    update(deliveries)
+    .where(
+        deliveries.c.no == b("delivery_no"),
+        deliveries.c.attempts == b("n"),
+        deliveries.c.lease_owner == b("owner"),
+        deliveries.c.state == "queued",
+    )
+    .values(lease_until=b("until"))
+    .returning(deliveries.c.no)
+)
 # Such attempts of an earlier process, or of ours when their lease has run out.
 attempts_cut_off = (
     select(
@@ -1362,7 +1374,21 @@ incoming_get = select(
 ).where(incoming.c.no == b("no"))
 incoming_try = update(incoming).where(incoming.c.no == b("no")).values(tries=incoming.c.tries + 1)
 incoming_failed = update(incoming).where(incoming.c.no == b("no")).values(failed=1)
-incoming_again = update(incoming).where(incoming.c.failed == 1).values(failed=0, tries=0)
+incoming_again = (
+    update(incoming)
+    .where(incoming.c.failed == 1, or_(b("id") == "", incoming.c.id == b("id")))
+    .values(failed=0, tries=0)
+    .returning(incoming.c.no, incoming.c.size)
+)
+incoming_listed = select(
+    incoming.c.id,
+    incoming.c.origin,
+    incoming.c.envelope_json,
+    incoming.c.size,
+    incoming.c.received_at,
+    incoming.c.tries,
+    incoming.c.failed,
+).order_by(incoming.c.no)
 incoming_delete = delete(incoming).where(incoming.c.no == b("no")).returning(incoming.c.no)
 incoming_same = (
     select(incoming.c.id)
@@ -1650,3 +1676,15 @@ fetched_again = (
 )
 fetched_untidied = select(fetched.c.uid).where(*_fetched_there, fetched.c.pending == 1).order_by(fetched.c.uid)
 fetched_tidied = update(fetched).where(*_fetched_there, fetched.c.uid == b("uid")).values(pending=0)
+
+# -- mail handed in over HTTP ----------------------------------------------------------------------------------------
+
+ingested_get = select(ingested.c.fingerprint, ingested.c.response_json).where(
+    ingested.c.account_no == b("account_no"), ingested.c.name == b("name"), ingested.c.created_at > b("since")
+)
+_ingested_put = upsert(ingested).values({c.name: b(c.name) for c in ingested.c})
+ingested_put = _ingested_put.on_conflict_do_update(
+    index_elements=["account_no", "name"],
+    set_={name: _ingested_put.excluded[name] for name in ("fingerprint", "response_json", "created_at")},
+)
+ingested_forget = delete(ingested).where(ingested.c.created_at <= b("before"))

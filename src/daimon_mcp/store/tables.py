@@ -716,3 +716,19 @@ class Fetched(SQLModel, table=True):
     uid: int = _big()
     pending: int = _small()
     fetched_at: int = _big()
+
+
+class Ingested(SQLModel, table=True):
+    """What a message handed in over HTTP was answered with, so that a repeat is answered alike and taken once.
+
+    `name` is `key:` with the caller's own, or `sha256:` with the digest of bytes and recipients, which `fingerprint`
+    is in either case.
+    """
+
+    __table_args__ = (Index("ingested_created", "created_at"), {"sqlite_with_rowid": False})
+
+    account_no: int = _key()
+    name: str = Field(primary_key=True, sa_type=Text)
+    fingerprint: str = _text()
+    response_json: str = _text()
+    created_at: int = _big()

@@ -15,6 +15,7 @@ from daimon_mcp.domain.queue import Attempt, Outcome
 FIRST: Final = 2
 FIRST_PAUSE: Final = 30 * SECOND
 LONGEST_PAUSE: Final = 30 * MINUTE
+MOST_KNOWN: Final = 1000
 
 
 @dataclass(slots=True)
@@ -27,13 +28,20 @@ class _Destination:
 
 @dataclass(slots=True)
 class Pacing:
-    """Limits by destination, from `first` to `most` messages at a time. A destination that is idle and well is
-    forgotten."""
+    """Limits by destination, from `first` to `most` messages at a time.
+
+    Of more than `MOST_KNOWN`, those are forgotten that are idle and were not used for longest, unless they are closed.
+    """
 
     clock: Clock
     most: int
     first: int = FIRST
     _known: dict[str, _Destination] = field(default_factory=dict[str, _Destination])
+
+    @property
+    def remembered(self) -> int:
+        """How many destinations it knows something of."""
+        return len(self._known)
 
     def room(self, destination: str) -> int:
         """How many more messages may go there now."""
@@ -60,8 +68,18 @@ class Pacing:
 
     def begin(self, destination: str) -> None:
         """A message goes there."""
-        known = self._known.setdefault(destination, _Destination(float(min(self.first, self.most))))
+        known = self._known.pop(destination, None) or _Destination(float(min(self.first, self.most)))
+        self._known[destination] = known  # the last in order
         known.busy += 1
+        if len(self._known) > MOST_KNOWN:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Half of them, so that this is not done for each message."""
+        now = self.clock.now()
+        idle = [name for name, each in self._known.items() if not each.busy and each.closed_until <= now]
+        for name in idle[: MOST_KNOWN // 2]:
+            del self._known[name]
 
     def end(self, destination: str, attempts: list[Attempt]) -> None:
         """What came of it. No answer at all, and 421, say something about the place; other refusals about the mail."""
@@ -72,9 +90,7 @@ class Pacing:
             known.limit = min(float(self.most), known.limit + 1 / max(1.0, known.limit))
         elif any(each.outcome is Outcome.DEFERRED for each in attempts):
             known.limit = max(1.0, known.limit / 2)
-            known.failures += 1
             if not known.busy:  # all that were under way have failed
+                known.failures += 1
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE << min(known.failures - 1, 10))
                 known.closed_until = self.clock.now() + pause
-        if not known.busy and not known.failures and known.limit <= self.first:
-            del self._known[destination]

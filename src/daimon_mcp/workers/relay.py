@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import anyio
@@ -32,8 +35,10 @@ LEAST_SECONDS: Final = 0.25  # when something is due that is not to be had: it i
 FAILURE_SECONDS: Final = 5.0
 RECORD_SECONDS: Final = 10.0
 RECORD_PAUSES: Final = (0.1, 0.5)
+FRESH_SECONDS: Final = 30.0  # a lease covers a transaction begun within this time of the claim; later it is renewed
 AHEAD: Final = 2  # messages claimed for each that may be on its way, so that the next one is at hand
 MOST_UNRECORDED: Final = 500
+MOST_PARKED: Final = 200  # messages that wait for room at a busy destination while others are claimed
 _STOPPED: Final = "the server was stopped during the attempt"
 
 
@@ -54,6 +59,10 @@ class Delivering(Protocol):
         """The transactions that bring a message to these recipients, who have one destination."""
         ...
 
+    async def renew(self, deliveries: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
+        """Begin the lease anew; those that are still ours."""
+        ...
+
     async def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> None:
         """Put down that from now on the message may have been handed over."""
         ...
@@ -65,6 +74,19 @@ class Delivering(Protocol):
     async def settle_cut_off(self) -> None:
         """Settle attempts whose lease ran out while their content was under way."""
         ...
+
+
+@dataclass(slots=True)
+class _Claim:
+    """A message in our hands. `active` is how many of its destinations do not just wait for room; `lost` are the
+    deliveries whose lease ran out while they did, so that somebody else may have them.
+    """
+
+    message: ClaimedMessage
+    active: int
+    claimed_at: float = field(default_factory=time.monotonic)
+    results: dict[int, Attempt] = field(default_factory=dict[int, Attempt])
+    lost: set[int] = field(default_factory=set[int])
 
 
 class _Underway:
@@ -102,7 +124,8 @@ class RelayWorker:
         self._grace = grace
         self._pacing = Pacing(clock, most=concurrency, first=concurrency if first is None else first)
         self._underway: set[_Underway] = set()
-        self._claimed = 0  # messages that are not handed over yet
+        self._claimed = 0  # messages that are not handed over yet, without the parked ones
+        self._parked = 0
         self._recording = 0
         self._stopping = False
         self._wake = anyio.Event()
@@ -187,24 +210,20 @@ class RelayWorker:
 
     async def _deliver_shielded(self, message: ClaimedMessage) -> None:
         cid = new_cid()
-        results: dict[int, Attempt] = {}
-        try:
-            groups: dict[str, list[ClaimedDelivery]] = {}
-            for delivery in message.deliveries:
-                groups.setdefault(self._destination(delivery), []).append(delivery)
-            if len(groups) == 1:
-                ((destination, deliveries),) = groups.items()
-                await self._to_one(message, destination, deliveries, results, cid)
-            else:
-                async with anyio.create_task_group() as tasks:
-                    for destination, deliveries in groups.items():
-                        tasks.start_soon(self._to_one, message, destination, deliveries, results, cid)
-        finally:
-            self._claimed -= 1
-            self._wake.set()
+        groups: dict[str, list[ClaimedDelivery]] = {}
+        for delivery in message.deliveries:
+            groups.setdefault(self._destination(delivery), []).append(delivery)
+        claim = _Claim(message, len(groups))
+        if len(groups) == 1:
+            ((destination, deliveries),) = groups.items()
+            await self._to_one(claim, destination, deliveries, cid)
+        else:
+            async with anyio.create_task_group() as tasks:
+                for destination, deliveries in groups.items():
+                    tasks.start_soon(self._to_one, claim, destination, deliveries, cid)
         self._recording += 1
         try:
-            await self._record(message, results)
+            await self._record(message, claim.results)
         finally:
             self._recording -= 1
             self._wake.set()
@@ -215,54 +234,89 @@ class RelayWorker:
 
     async def _to_one(
         self,
-        message: ClaimedMessage,
+        claim: _Claim,
         destination: str,
         deliveries: Sequence[ClaimedDelivery],
-        results: dict[int, Attempt],
         cid: str,
     ) -> None:
-        """To one destination, when it has room; each delivery has a result then, whatever happens."""
+        """To one destination, when it has room; each delivery that is ours has a result then, whatever happens."""
         text = "no relay is configured"
         try:
             if self._transport is not None:
-                if await self._room(destination):
-                    return await self._paced(message, destination, deliveries, results)
+                if await self._room(claim, destination, deliveries):
+                    return await self._paced(claim, destination, deliveries)
                 text = _STOPPED if self._stopping else f"{destination} did not answer shortly before"
         except Exception:
-            log.exception("relaying %s failed", message.message_id)
+            log.exception("relaying %s failed", claim.message.message_id)
             text = f"internal error, id {cid}"
         finally:
             for delivery in deliveries:
-                results.setdefault(delivery.no, Attempt(Outcome.DEFERRED, None, None, text, ""))
-                self._log(message, delivery, results[delivery.no])
+                if delivery.no not in claim.lost:
+                    claim.results.setdefault(delivery.no, Attempt(Outcome.DEFERRED, None, None, text, ""))
+                    self._log(claim.message, delivery, claim.results[delivery.no])
+            self._rest_of(claim)
         return None
 
-    async def _room(self, destination: str) -> bool:
+    def _rest_of(self, claim: _Claim) -> None:
+        """One destination less of a message is active; without any, another message may be claimed."""
+        claim.active -= 1
+        if not claim.active:
+            self._claimed -= 1
+            self._wake.set()
+
+    async def _room(self, claim: _Claim, destination: str, deliveries: Sequence[ClaimedDelivery]) -> bool:
         """Wait for room there; False when the worker stops, or nobody gets through to that place just now."""
-        while not self._pacing.room(destination):
-            if self._stopping or self._pacing.is_closed(destination):
-                return False
-            await self._ended.wait()
+        if not self._pacing.room(destination):
+            with self._waiting(claim, destination, deliveries):
+                while not self._pacing.room(destination):
+                    if self._stopping or self._pacing.is_closed(destination):
+                        return False
+                    await self._ended.wait()
         if self._stopping:
             return False
         self._pacing.begin(destination)
         return True
 
-    async def _paced(
-        self,
-        message: ClaimedMessage,
-        destination: str,
-        deliveries: Sequence[ClaimedDelivery],
-        results: dict[int, Attempt],
-    ) -> None:
+    @contextmanager
+    def _waiting(self, claim: _Claim, destination: str, deliveries: Sequence[ClaimedDelivery]) -> Generator[None]:
+        """While a busy destination is waited for, mail to others goes on: no more is claimed for this one meanwhile.
+
+        That can be said of a domain only, and not of a relay that takes all mail.
+        """
+        domains = {each.recipient.address.rpartition("@")[2].lower() for each in deliveries}
+        if domains != {destination} or self._parked >= MOST_PARKED:
+            yield
+            return
+        self._parked += 1
+        self._rest_of(claim)
+        try:
+            yield
+        finally:
+            self._parked -= 1
+            if not claim.active:
+                self._claimed += 1
+            claim.active += 1
+
+    async def _paced(self, claim: _Claim, destination: str, deliveries: Sequence[ClaimedDelivery]) -> None:
         mine: dict[int, Attempt] = {}
         try:
-            for group, handover in await self._delivering.handovers(message, deliveries):
-                mine.update(await self._hand_over(destination, group, handover))
+            for group, handover in await self._delivering.handovers(claim.message, deliveries):
+                kept = await self._still_ours(claim, group)
+                if kept:
+                    asked = replace(handover, recipients=tuple(each.recipient for each in kept))
+                    mine.update(await self._hand_over(destination, kept, asked))
         finally:
-            results.update(mine)
+            claim.results.update(mine)
             self._pacing.end(destination, list(mine.values()))
             self._tell()
+
+    async def _still_ours(self, claim: _Claim, deliveries: Sequence[ClaimedDelivery]) -> Sequence[ClaimedDelivery]:
+        """Nothing is sent under a lease that may run out during the transaction: another would send it too."""
+        if time.monotonic() - claim.claimed_at <= FRESH_SECONDS:
+            return deliveries
+        kept = await self._delivering.renew(deliveries)
+        claim.lost.update({each.no for each in deliveries} - {each.no for each in kept})
+        return kept
 
     async def _hand_over(
         self, destination: str, deliveries: Sequence[ClaimedDelivery], handover: Handover
@@ -326,7 +380,7 @@ class RelayWorker:
                 if not underway.content_begun:
                     underway.scope.cancel()
             with anyio.move_on_after(self._grace):
-                while self._claimed or self._recording:
+                while self._claimed or self._parked or self._recording:
                     await self._ended.wait()
             for underway in self._underway:
                 underway.scope.cancel()

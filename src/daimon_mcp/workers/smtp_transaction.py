@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from daimon_mcp.domain.envelopes import Recipient
@@ -88,7 +88,10 @@ class Transaction:
             run = _Run(self, client)
             await run.envelope()
             if run.accepted:
-                self.results.update(dict.fromkeys(run.accepted, await run.content()))
+                attempt = await run.content()
+                for address in run.accepted:
+                    told = address in run.told and attempt.outcome is Outcome.ACCEPTED
+                    self.results[address] = replace(attempt, dsn=True) if told else attempt
         except Ended:
             raise
         except BaseException:  # in the middle of something
@@ -102,6 +105,7 @@ class _Run:
 
     def __init__(self, transaction: Transaction, client: Client) -> None:
         self.accepted: list[str] = []
+        self.told: set[str] = set()  # those of them whose wishes for reports (RFC 3461) went along
         self._transaction = transaction
         self._client = client
         self._answers = client.answers
@@ -241,6 +245,8 @@ class _Run:
         self._end_of_session(reply)
         if reply.code // 100 == 2:
             self.accepted.append(address)
+            if line != f"RCPT TO:<{address}>":
+                self.told.add(address)
         else:
             self._transaction.results[address] = self._answers.answered(reply, Outcome.DEFERRED)
 

@@ -231,7 +231,7 @@ async def receive(daimon: Daimon, to: str, content: bytes, sender: str = "ann@ex
 
 
 async def every_tool(agent: Agent) -> dict[str, Answer]:
-    """One story that uses every tool there is, each call done; the answers by tool."""
+    """One story that uses every tool, each call done where that needs no other server; the answers by tool."""
     said: dict[str, Answer] = {}
 
     async def do(tool: str, **arguments: Any) -> dict[str, Any]:
@@ -290,6 +290,9 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
     assert (await do("add_to_list", list="block", entries=["spam.example"]))["entries"] == ["spam.example"]
     assert [each["entry"] for each in (await do("get_lists"))["entries"]] == ["spam.example"]
     assert (await do("remove_from_list", list="block", entries=["spam.example"]))["entries"] == ["spam.example"]
+    assert (await do("list_suppressions"))["suppressions"] == []
+    said["remove_suppression"] = await agent.call("remove_suppression", address="gone@far.example")
+    assert said["remove_suppression"].error == "INVALID_REQUEST"  # nothing leaves, so nothing bounces
     assert (await do("delete_message", message_id=message))["permanent"] is False
 
     domain = await do("create_domain", domain="mine.example.com")
@@ -300,7 +303,9 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
 
     assert (await do("get_account"))["tier"] == "free"
     assert (await do("get_capabilities"))["next_tier"] == "starter"
-    assert (await do("get_smtp_credentials"))["password"].startswith("smtp_secret_")
+    password = (await do("get_smtp_credentials"))["password"]
+    assert password.startswith("smtp_secret_")
+    assert (await do("rotate_smtp_password"))["password"] not in (password, None)
     assert (await do("wait_for_upgrade", timeout_seconds=0))["status"] == "upgraded"
     link = await do("create_upgrade_link", target_tier="pro", reason="to answer the customers")
     assert link["url"].startswith("http://127.0.0.1:")

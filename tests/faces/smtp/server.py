@@ -65,7 +65,10 @@ class MemoryCore:
     gate: anyio.Event | None = None
     entered: anyio.Event = field(default_factory=anyio.Event)
 
-    async def check_recipient(self, address: str) -> None:
+    def check_sender(self, mail_from: str, peer: str) -> None:
+        """Anybody may send."""
+
+    async def check_recipient(self, address: str, peer: str | None = None, mail_from: str = "") -> None:
         """Who is here."""
         self.asked.append(address)
         local, _, domain = address.lower().rpartition("@")

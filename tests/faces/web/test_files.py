@@ -370,7 +370,7 @@ async def test_one_account_leaves_room_for_another(daimon: Daimon, agent: Agent,
 async def test_an_upload_that_hardly_moves_is_ended(
     agent: Agent, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daimon_mcp.faces.web.files.GRACE", 0.2)
+    monkeypatch.setattr("daimon_mcp.faces.web.bodies.GRACE", 0.2)
     url = (await agent.do("upload_attachment", filename="a.bin"))["upload_url"]
     parts = urlsplit(str(url))
     reader, writer = await asyncio.open_connection("127.0.0.1", parts.port)
@@ -415,8 +415,8 @@ async def test_what_is_not_taken_waits_in_its_place_and_ends(
         for each in idle:
             each.close()
         # One that stays, and takes nothing, is ended.
-        monkeypatch.setattr("daimon_mcp.faces.web.files.GRACE", 0.2)
-        monkeypatch.setattr("daimon_mcp.faces.web.files.SLOWEST", 1_000_000_000)
+        monkeypatch.setattr("daimon_mcp.faces.web.bodies.GRACE", 0.2)
+        monkeypatch.setattr("daimon_mcp.faces.web.bodies.SLOWEST", 1_000_000_000)
         monkeypatch.setattr("daimon_mcp.faces.web.files.AT_ONCE", 1)
         async with asyncio.timeout(10):
             while (await client.head(url)).status_code == 503:  # those that were closed have left

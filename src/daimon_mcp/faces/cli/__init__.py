@@ -11,6 +11,7 @@ import typer
 
 from daimon_mcp import __version__
 from daimon_mcp.faces.cli.domain_commands import domain_group
+from daimon_mcp.faces.cli.queue_commands import queue_group, suppressions_group
 
 app = typer.Typer(
     name="daimon-mcp",
@@ -305,6 +306,30 @@ def resume(account: str, data_dir: DataDir = None, config: Config = None) -> Non
     say(f"Account {account} is active.")
 
 
+@operator.command("smtp-password")
+def smtp_password(
+    account: Annotated[str | None, typer.Option(help="Account id; left out, this machine's own.")] = None,
+    rotate: Annotated[bool, typer.Option("--rotate", help="Make a new one; the old one stops working.")] = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """The user name and password by which mail programs of an account log in."""
+    shown = _ask(data_dir, config, "operator.smtp_password", account=account, rotate=rotate)
+    if shown["listening"]:
+        say(f"server: {shown['host']}, port {shown['port']} (STARTTLS) or {shown['tls_port']} (TLS)")
+    else:
+        sys.stderr.write("No submission listener runs now.\n")
+    say(f"user name: {shown['username']}")
+    say(f"password: {shown['password']}")
+
+
+@operator.command("resume-sending")
+def resume_sending(account: str, data_dir: DataDir = None, config: Config = None) -> None:
+    """Let an account send again that was stopped because a mail program of it looked abused."""
+    done = _ask(data_dir, config, "operator.resume_sending", account=account)
+    say(f"Account {done['account']} sends again." if done["resumed"] else f"Account {done['account']} was not stopped.")
+
+
 @keys.command("list")
 def keys_list(
     account: Annotated[str | None, typer.Option(help="Account id; left out, this machine's own.")] = None,
@@ -348,4 +373,10 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-app.add_typer(domain_group(_ask, lambda text: say(printable(text))), name="domain")
+def _say_printable(text: str) -> None:
+    say(printable(text))
+
+
+app.add_typer(domain_group(_ask, _say_printable), name="domain")
+app.add_typer(queue_group(_ask, _say_printable), name="queue")
+app.add_typer(suppressions_group(_ask, _say_printable), name="suppressions")

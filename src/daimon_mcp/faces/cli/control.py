@@ -15,7 +15,7 @@ from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.tiers import Tier, parse_tier
-from daimon_mcp.faces.cli import domain_control
+from daimon_mcp.faces.cli import domain_control, queue_control
 from daimon_mcp.operations import Operations, access
 from daimon_mcp.operations.explaining import ExplainDelivery
 from daimon_mcp.operations.requests import read
@@ -40,6 +40,10 @@ _COMMANDS = {
     "get_domain": "daimon-mcp domain show",
     "verify_domain": "daimon-mcp domain verify",
     "delete_domain": "daimon-mcp domain remove",
+    "list_suppressions": "daimon-mcp suppressions list",
+    "remove_suppression": "daimon-mcp suppressions remove",
+    "get_smtp_credentials": "daimon-mcp operator smtp-password",
+    "rotate_smtp_password": "daimon-mcp operator smtp-password --rotate",
 }
 
 
@@ -197,6 +201,7 @@ METHODS: Mapping[str, Callable[[Operations, Params], Awaitable[Any]]] = {
     "reparse": _reparse,
     "explain": _explain,
     **domain_control.METHODS,
+    **queue_control.METHODS,
 }
 
 

@@ -55,6 +55,11 @@ async def _ready(running: App) -> None:
     if running.bound.inbound:
         host, port = running.bound.inbound
         _say(f"  Inbound SMTP           {host}:{port}  for {', '.join(running.settings.mail_domains)}")
+    if running.bound.submission and running.bound.submission_tls:
+        host, port = running.bound.submission
+        _say(f"  SMTP submission        {host}:{port} with STARTTLS, {host}:{running.bound.submission_tls[1]} with TLS")
+    if running.bound.fingerprint:
+        _say(f"  TLS certificate        self-signed, SHA-256 {running.bound.fingerprint}")
     relay = running.settings.relay
     _say(
         f"  Relay                  {f'{relay.host}:{relay.port}' if relay.host else 'none: mail to others is refused'}"

@@ -172,11 +172,16 @@ def _draft_row(draft: View) -> str:
     return _flat(f"{draft['id']} {draft['status']}{when} to {people} | {draft['subject'] or ''} | {draft['preview']}")
 
 
+def _suppression_row(each: View) -> str:
+    return _flat(f"{each['address']} {each['why']} {each['since']} {each['message_id']} | {each['reply']}")
+
+
 _ROWS: Mapping[str, Callable[[View], str]] = {
     "messages": _message_row,
     "threads": _thread_row,
     "inboxes": _inbox_row,
     "drafts": _draft_row,
+    "suppressions": _suppression_row,
 }
 
 

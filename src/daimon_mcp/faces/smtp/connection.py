@@ -149,10 +149,12 @@ class Connection(asyncio.Protocol):
                 self._end(replies.TIMED_OUT)
 
     def wake(self) -> None:
-        if self._session is None:
-            self.cut_off()
-        elif self._waits_for_peer and not self._session.in_content:
-            self._end(replies.CLOSING)
+        session = self._session
+        if session is None:
+            if self._listener.closing:
+                self.cut_off()
+        elif self._waits_for_peer and (reply := self._last_word(session)) is not None:
+            self._end(reply)
 
     def cut_off(self) -> None:
         if self._working and self._task is not None:
@@ -214,6 +216,12 @@ class Connection(asyncio.Protocol):
             cid.set(self._session.cid)
             self._settle(self._session.advance())
 
+    def _last_word(self, session: Session) -> str | None:
+        """What to end a session with that waits for its peer; None where it may go on."""
+        if session.dismissed is not None:
+            return session.dismissed
+        return replies.CLOSING if self._listener.closing and not session.in_content else None
+
     def _end(self, reply: str) -> None:
         """End a session that waits for its peer."""
         if self._session is not None:
@@ -243,8 +251,8 @@ class Connection(asyncio.Protocol):
             if self._ended:
                 session.lost()
                 self._hang_up()
-            elif self._listener.closing and not session.in_content:
-                self._end(replies.CLOSING)
+            elif (reply := self._last_word(session)) is not None:
+                self._end(reply)
             elif self._stuck_since is None:
                 self._resume()
 
@@ -295,14 +303,15 @@ class Connection(asyncio.Protocol):
 
     async def _start_tls(self) -> bool:
         """Handshake, with what has come of it already; False when it failed and the connection is gone."""
-        assert self._listener.tls is not None
+        context = self._listener.tls
+        assert context is not None
         upgraded = None
         if self._transport is not None:
             try:
                 upgraded = await start_tls(
                     self._transport,
                     self,
-                    self._listener.tls,
+                    context,
                     early=self._take_early,
                     shutdown_seconds=self._limits.close_seconds,
                 )

@@ -11,6 +11,7 @@ write (RFC 2920 §3.2). Only CRLF ends a line.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
@@ -25,6 +26,9 @@ wire_log = logging.getLogger(WIRE)
 LINE_FLOOD: Final = 65_536  # octets without a line end that make us hang up
 MAX_UNSENT: Final = 16_384  # octets of replies after which others get their turn
 MAX_LOGGED: Final = 500  # characters of one line of a conversation
+
+# What follows may be a password: behind AUTH, and where a client goes on with a login that was refused.
+_LOGIN: Final = re.compile(rb"\s*AUTH\s+\S+\s+|(?=[A-Za-z0-9+/]{12,}=*\s*$)", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -197,5 +201,7 @@ class Dialogue:
 
 def trace(who: str, line: bytes) -> None:
     """Log one line of a conversation, escaped so that it can be cut out of a log and played again."""
+    if who == "C" and (login := _LOGIN.match(line)):
+        line = login[0] + b"[secret]"
     text = one_line(line[: MAX_LOGGED * 4].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace"))
     wire_log.debug("%s: %s", who, text if len(text) <= MAX_LOGGED else f"{text[:MAX_LOGGED]}…")

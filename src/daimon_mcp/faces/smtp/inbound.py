@@ -6,11 +6,10 @@ Nobody logs in and nothing is relayed: which recipients are ours is the core's t
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import anyio
 import anyio.abc
@@ -18,8 +17,8 @@ import anyio.abc
 from daimon_mcp.domain.clock import Clock
 from daimon_mcp.domain.envelopes import ContentFile, Envelope, Peer, ReceivedContent
 from daimon_mcp.domain.refusals import Refused
-from daimon_mcp.faces.smtp.dialogue import Steps, ask
-from daimon_mcp.faces.smtp.listener import Early, Listener
+from daimon_mcp.faces.smtp.dialogue import HangUp, Steps, ask
+from daimon_mcp.faces.smtp.listener import Early, Listener, TlsContext
 from daimon_mcp.faces.smtp.service import Budget, Limits, Service
 from daimon_mcp.faces.smtp.serving import on_port
 from daimon_mcp.faces.smtp.session import Session
@@ -31,10 +30,15 @@ log = logging.getLogger(__name__)
 class Receiving(Protocol):
     """What the core does for mail from outside."""
 
-    async def check_recipient(self, address: str) -> None:
+    def check_sender(self, mail_from: str, peer: str) -> None:
+        """Return if a peer at the address `peer` may begin a message from `mail_from` ("" for the null sender)."""
+        ...
+
+    async def check_recipient(self, address: str, peer: str | None = None, mail_from: str = "") -> None:
         """Return if mail for `address` is taken here, else raise Refused.
 
-        The address is as the peer gave it, or `postmaster` alone in any case (RFC 5321 §4.5.1).
+        The address is as the peer gave it, or `postmaster` alone in any case (RFC 5321 §4.5.1). `peer` is the address
+        of one that may be put off, None for a mail server of ours.
         """
         ...
 
@@ -47,17 +51,34 @@ class Receiving(Protocol):
 
 
 class InboundSession(Session):
-    """Takes mail for its own domains, from anybody."""
+    """Takes mail for its own domains, from anybody; `strangers` can be put off, and may not use our own names."""
+
+    strangers: ClassVar[bool] = True
 
     def __init__(self, service: Service, receiving: Receiving, address: str, cid: str) -> None:
         super().__init__(service, address=address, cid=cid)
         self._receiving = receiving
 
-    def check_recipient(self, address: str) -> Steps[None]:
+    def check_sender(self, address: str) -> Steps[None]:
+        yield from ()
+        if not self.strangers:
+            return
         try:
-            yield from ask(partial(self._receiving.check_recipient, address))
+            self._receiving.check_sender(address, self.address)
+        except Refused as refused:
+            log.info("sender %.200r refused: %s", address, refused)
+            raise
+
+    def check_recipient(self, address: str) -> Steps[None]:
+        peer = self.address if self.strangers else None
+        mail_from = self.transaction.mail_from if self.transaction is not None else ""
+        try:
+            yield from ask(partial(self._receiving.check_recipient, address, peer, mail_from))
         except Refused as refused:
             log.info("recipient %.200r refused: %s", address, refused)
+            reply = self.refuse(refused)
+            if reply.startswith("421"):
+                raise HangUp(reply) from None
             raise
 
     def accept(self, envelope: Envelope, peer: Peer, content: ReceivedContent) -> Steps[str]:
@@ -85,7 +106,7 @@ async def serve_inbound(
     limits: Limits,
     clock: Clock,
     spool: Callable[[], Path],
-    starttls: ssl.SSLContext | None = None,
+    starttls: TlsContext | None = None,
     task_status: anyio.abc.TaskStatus[tuple[str, int]] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen on `host`:`port` (0 for any free port) until cancelled; reports what was bound. asyncio loops only.

@@ -22,6 +22,10 @@ class Early(Enum):
     TLS = "tls"  # if it is a ClientHello: the peer takes this port for one with implicit TLS, and gets it
 
 
+TlsContext = ssl.SSLContext | Callable[[], ssl.SSLContext]
+"""A context, or what gives the one for a connection that begins now."""
+
+
 class Member(Protocol):
     """A connection, as the listener sees it."""
 
@@ -32,7 +36,7 @@ class Member(Protocol):
         ...
 
     def wake(self) -> None:
-        """Look around: the listener is closing."""
+        """Look around: the listener is closing, or a session is to end."""
         ...
 
     def cut_off(self) -> None:
@@ -55,13 +59,13 @@ class Listener:
         service: Service,
         start: Callable[[str, str], Session],
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsContext | None = None,
         implicit_tls: bool = False,
         early: Early = Early.NOTHING,
     ) -> None:
         self.service = service
         self.start = start
-        self.tls = tls
+        self._tls = tls
         self.implicit_tls = implicit_tls
         self.early = early
         self.closing = False
@@ -72,6 +76,11 @@ class Listener:
         self._timer: asyncio.TimerHandle | None = None
         self._interval = min(1.0, self._limits.command_seconds / 4, self._limits.close_seconds / 4)
         self._next_sweep()
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The context for a connection that begins TLS now."""
+        return self._tls() if callable(self._tls) else self._tls
 
     @property
     def members(self) -> frozenset[Member]:

@@ -31,6 +31,7 @@ class LmtpSession(InboundSession):
     """LHLO in place of EHLO and HELO, and a reply for every recipient after the message."""
 
     greeting: ClassVar[str] = "LMTP"
+    strangers: ClassVar[bool] = False
     commands: ClassVar[frozenset[str]] = Session.commands - {"EHLO", "HELO", "STARTTLS"} | {"LHLO"}
     hello_first: ClassVar[str] = replies.LHLO_FIRST
 

@@ -24,12 +24,30 @@ CLOSING: Final = "421 4.3.2 Server is shutting down"
 TOO_MANY_CONNECTIONS: Final = "421 4.7.0 Too many connections"
 TIMED_OUT: Final = "421 4.4.2 Timed out"
 SESSION_TOO_LONG: Final = "421 4.4.2 Session has lasted too long"
+TOO_MANY_LOGINS: Final = "421 4.7.0 Too many failed logins"
+LOGIN_ENDED: Final = "421 4.7.0 Credentials or rights have changed, log in again"
 TOO_MANY_ERRORS: Final = "421 4.7.0 Too many errors"
 LINE_WITHOUT_END: Final = "421 4.7.0 Line without an end"
 CONTENT_WITHOUT_END: Final = "421 4.3.4 Far more mail data than this server takes"
 NOT_SMTP: Final = "421 4.7.0 This is an SMTP server"
 EARLY_TALKER: Final = "554 5.5.0 Spoke before the greeting"  # RFC 5321 §4.3.1
 OUT_OF_STEP: Final = "554 5.5.0 Commands sent before the reply to the last one"  # RFC 2920 §3.1
+
+# AUTH (RFC 4954 §4 and §6).
+LOGGED_IN: Final = "235 2.7.0 Authentication successful"
+NOT_LOGGED_IN: Final = "554 5.7.1 Relay access denied"
+TLS_FIRST: Final = "538 5.7.11 Must issue a STARTTLS command first"
+AUTH_SYNTAX: Final = "501 5.5.4 Syntax: AUTH mechanism [initial response]"
+AUTH_UNKNOWN: Final = "504 5.5.4 Mechanism not known, only PLAIN and LOGIN"
+AUTH_TWICE: Final = "503 5.5.1 Already authenticated"
+AUTH_CANCELLED: Final = "501 5.7.0 Authentication cancelled"
+AUTH_NOT_BASE64: Final = "501 5.5.2 Cannot decode the response"
+AUTH_TOO_LONG: Final = "500 5.5.6 Authentication exchange line is too long"
+AUTH_FAILED: Final = "535 5.7.8 Authentication failed"
+AUTH_SUSPENDED: Final = "535 5.7.8 Account is suspended by the operator"
+AUTH_NO_SENDING: Final = "535 5.7.8 This key lacks the permission to send"
+AUTH_LATER: Final = "454 4.7.0 Temporary authentication failure"
+NOT_TAKEN: Final = "451 4.7.0 Not taken: credentials or rights have changed"  # LOGIN_ENDED follows
 
 LINE_TOO_LONG: Final = "500 5.5.2 Line too long"
 BARE_LINE_END: Final = "500 5.5.2 Lines end with CRLF; a CR or LF alone is refused"
@@ -93,6 +111,20 @@ REFUSALS: Final[Mapping[RefusalCode, str]] = {
 
 REASONS: Final[Mapping[tuple[RefusalCode, str], str]] = {
     (RefusalCode.RECIPIENT_REFUSED, "RELAY_DENIED"): "550 5.7.1 Relay access denied",
+    (RefusalCode.RECIPIENT_REFUSED, "NOT_ON_ALLOW_LIST"): "550 5.7.1 Recipient is not on the allow list",
+    (RefusalCode.RECIPIENT_REFUSED, "ON_BLOCK_LIST"): "550 5.7.1 Recipient is on the block list",
+    (RefusalCode.RECIPIENT_REFUSED, "SUPPRESSED"): "550 5.7.1 Mail to this recipient bounced for good before",
+    (RefusalCode.RECIPIENT_REFUSED, "NO_SUCH_INBOX"): "550 5.1.1 No such inbox here",
+    (RefusalCode.FORBIDDEN, "SENDER_NOT_OWNED"): "550 5.7.1 Sender address rejected: not owned by this account",
+    (
+        RefusalCode.ACCOUNT_SUSPENDED,
+        "SENDING_STOPPED",
+    ): "550 5.7.1 Sending is stopped until the operator lets it go on",
+    (RefusalCode.RATE_LIMIT_EXCEEDED, "LOGIN_FAILURES"): TOO_MANY_LOGINS,
+    (RefusalCode.RATE_LIMIT_EXCEEDED, "UNKNOWN_RECIPIENTS"): "421 4.7.0 Too many unknown recipients, try again later",
+    (RefusalCode.RATE_LIMIT_EXCEEDED, "MESSAGES"): "450 4.7.1 Too many messages, try again later",
+    (RefusalCode.RATE_LIMIT_EXCEEDED, "GREYLISTED"): "451 4.7.1 Greylisted, try again later",
+    (RefusalCode.FORBIDDEN, "OUR_DOMAIN"): "550 5.7.1 Mail from our own domains is taken by submission alone",
     (RefusalCode.RECIPIENT_REFUSED, "MAIL_LOOP"): "554 5.4.6 Mail loop detected",  # RFC 5321 §6.3
 }
 
@@ -101,6 +133,11 @@ def refusal(refused: Refused, cid: str) -> str:
     """The reply line of a refusal; a transient one ends in `cid`, so that its cause can be found in the log."""
     line = REASONS.get((refused.code, refused.reason or ""), REFUSALS[refused.code])
     return f"{line}, id {cid}" if line.startswith("4") else line
+
+
+def queued(id: str) -> str:
+    """The message is durable, has a place in Sent under this id, and is on its way."""
+    return f"250 2.0.0 Ok: queued as {id}"
 
 
 def accepted(cid: str) -> str:

@@ -57,6 +57,8 @@ class Session(Dialogue):
         self.helo = ""
         self.esmtp = False
         self.transaction: Transaction | None = None
+        # The reply that ends it as soon as it waits for its peer, even within content; then the connection must `wake`.
+        self.dismissed: str | None = None
         self._content: Content | None = None
         self._errors = 0
         self._waiting_since = service.clock.now()
@@ -86,6 +88,10 @@ class Session(Dialogue):
     def accept(self, envelope: Envelope, peer: Peer, content: ReceivedContent) -> Steps[str]:
         """Hand the message over; its id when it is durable."""
         raise NotImplementedError
+
+    def accepted(self, taken: str) -> str:
+        """The reply to a message that was taken, `taken` being its id."""
+        return replies.accepted(self.cid)
 
     # What the connection asks.
 
@@ -265,16 +271,18 @@ class Session(Dialogue):
         if isinstance(received, str):
             return received
         try:
-            yield from self.accept(transaction.envelope(), self.peer(transaction), received)
+            taken = yield from self.accept(transaction.envelope(), self.peer(transaction), received)
         except Refused as refused:
             return self.refuse(refused)
+        except Rejected as rejected:
+            return rejected.reply
         except HangUp:
             content.taken()  # cut off in the middle: whether the core has it is not known, so it stays on disk
             raise
         except Exception as error:  # noqa: BLE001  answered with an id, logged with a traceback
             return self.internal_error(error)
         content.taken()
-        return replies.accepted(self.cid)
+        return self.accepted(taken)
 
     def peer(self, transaction: Transaction) -> Peer:
         """Who hands us the message of `transaction`."""

@@ -28,6 +28,7 @@ from starlette.types import Receive, Scope, Send
 
 from daimon_mcp import logs
 from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
+from daimon_mcp.faces.web.bodies import PATIENCE, Pace, TooSlow, bounded
 from daimon_mcp.operations import Operations
 from daimon_mcp.operations.attachments import spooling
 from daimon_mcp.operations.guidance import Dialect
@@ -39,12 +40,6 @@ AT_ONCE = 16
 """Files on their way at the same time, in each direction."""
 DOWNLOADS_OF_ACCOUNT = 8
 UPLOADS_OF_ACCOUNT = 4
-PATIENCE = 600.0
-"""Seconds that one file may take."""
-GRACE = 10.0
-"""Seconds after which a file must have come or gone at `SLOWEST`."""
-SLOWEST = 10_000
-"""Octets per second."""
 
 _CHUNK = 64 * 1024
 _IN_MEMORY = 256 * 1024
@@ -80,26 +75,6 @@ def routes(operations: Operations, dialect: Dialect) -> list[Route]:
     ]
 
 
-class _Pace:
-    """How long somebody may let us wait for the next octets, by how many there were."""
-
-    def __init__(self) -> None:
-        self._start = anyio.current_time()
-        self._octets = 0
-
-    def more(self, octets: int) -> None:
-        """So many octets went over."""
-        self._octets += octets
-
-    def limit(self) -> anyio.CancelScope:
-        """What is done inside ends by then, without an error: see `cancelled_caught`."""
-        return anyio.CancelScope(deadline=self._start + min(PATIENCE, GRACE + self._octets / SLOWEST))
-
-
-class _TooSlow(Exception):
-    """A file came at less than the pace that it must have."""
-
-
 class _Body(Response):
     """A body of bytes that goes out in pieces, so that one which nobody takes is not all in the socket's buffer.
 
@@ -107,7 +82,7 @@ class _Body(Response):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        pace = _Pace()
+        pace = Pace()
         body = memoryview(self.body)
         with pace.limit():
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -167,7 +142,7 @@ class _Door(ABC):
             return await self._done(request, request.path_params["token"], slot)
         except Refused as refused:
             return await self._refused(refused)
-        except _TooSlow:
+        except TooSlow:
             return Response(status_code=408, headers={**_SAFE, "Connection": "close"})
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
@@ -270,11 +245,11 @@ class _Uploads(_Door):
         if announced.isdecimal() and int(announced) > most + (_FORM_ROOM if is_form else 0):
             raise _too_large(most)
         if not is_form:
-            async for chunk in _bounded(request, most):
+            async for chunk in bounded(request, most, _too_large):
                 await _write(file, chunk)
             # What curl says of anything, unless it is told.
             return kind if _TYPE.fullmatch(kind) and kind != "application/x-www-form-urlencoded" else None
-        parser = _Form(folder, request.headers, _bounded(request, most + _FORM_ROOM))
+        parser = _Form(folder, request.headers, bounded(request, most + _FORM_ROOM, _too_large))
         try:
             form = await parser.parse()
         except BaseException as error:
@@ -330,25 +305,6 @@ def _too_large(most: int) -> Refused:
 
 def _not_one_file() -> Refused:
     return invalid("body", "must be the file itself, or a form (multipart/form-data) with exactly one file")
-
-
-async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes]:
-    """The body as it comes, and not one octet more than is allowed. Raises _TooSlow."""
-    size, pace = 0, _Pace()
-    stream = request.stream()
-    while True:
-        chunk: bytes | None = None
-        with pace.limit() as limit:
-            chunk = await anext(stream, None)
-        if limit.cancelled_caught:
-            raise _TooSlow
-        if chunk is None:
-            return
-        size += len(chunk)
-        if size > most:
-            raise _too_large(most)
-        pace.more(len(chunk))
-        yield chunk
 
 
 async def _write(file: IO[bytes], chunk: bytes) -> None:

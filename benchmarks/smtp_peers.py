@@ -1,0 +1,240 @@
+"""The mail servers that ours is measured against, each with its own defaults: what they acknowledge is on disk.
+
+They take mail and keep it in their queue: nothing is delivered while they are measured. Only what would stop the load
+is changed (limits of connections and mails), and what needs a name server.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.smtp_children import Child, child
+from tests.support.mail_root import free_port, inside, instance_folder, number_of
+from tests.support.programs import run, tool
+
+USER, PASSWORD = "bench", "correct-horse-battery"
+DOMAIN = "agents.localhost"
+
+_POSTFIX_QUEUE = (
+    *("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"),
+)
+_POSTFIX_SERVICES = """
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+_EXIM = """
+exim_path = /usr/sbin/exim4
+spool_directory = {folder}/spool
+log_file_path = {folder}/%slog
+pid_file_path = {folder}/pid
+primary_hostname = exim.test
+domainlist local_domains = {domain}
+hostlist relay_from_hosts = 127.0.0.1
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+host_lookup =
+rfc1413_hosts =
+rfc1413_query_timeout = 0s
+queue_only = true
+smtp_accept_max = 500
+smtp_accept_max_per_connection = 0
+smtp_accept_queue_per_connection = 0
+message_size_limit = 50M
+acl_smtp_rcpt = check_rcpt
+tls_advertise_hosts = *
+tls_certificate = {folder}/certificate.pem
+tls_privatekey = {folder}/certificate.pem
+auth_advertise_hosts = ${{if eq{{$tls_in_cipher}}{{}}{{}}{{*}}}}
+
+begin acl
+check_rcpt:
+  accept hosts = +relay_from_hosts
+  accept domains = +local_domains
+  accept authenticated = *
+  deny message = relay not permitted
+
+begin routers
+all:
+  driver = accept
+  transport = nowhere
+
+begin transports
+nowhere:
+  driver = appendfile
+  file = /dev/null
+  user = mail
+
+begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${{if and{{{{eq{{$auth2}}{{{user}}}}}{{eq{{$auth3}}{{{password}}}}}}}}}
+  server_set_id = $auth2
+"""
+
+_HARAKA_FILES = {
+    "config/me": "haraka.test\n",
+    "config/plugins": "keep\n",
+    "config/smtp.ini": "listen=127.0.0.1:{port}\nnodes=2\n",
+    "config/outbound.ini": "concurrency_max=1\n",
+    "config/connection.ini": "[max]\nbytes=52428800\n",
+    "config/log.ini": "level=notice\n",
+    # Every mail goes to the queue on disk; the first one out waits for its route for ever, and the others for it.
+    "plugins/keep.js": """
+exports.hook_rcpt = (next, connection) => { connection.relaying = true; next(OK) }
+exports.hook_get_mx = () => {}
+""",
+}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A running server: its port, with STARTTLS where it was given a certificate."""
+
+    port: int
+    process: Child
+    folder: Path
+
+
+Start = Callable[[bytes], AbstractAsyncContextManager[Peer]]
+"""Runs a server with this certificate chain and key (PEM)."""
+
+
+@contextmanager
+def _folder(name: str, root: Path) -> Generator[Path]:
+    """A folder for one server inside a root folder."""
+    with instance_folder(name) as made:
+        if root == tool("debs/mail"):
+            yield made
+            return
+        folder = root / "run" / made.name
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
+@asynccontextmanager
+async def postfix(certificate: bytes, *, relay_to: int | None = None, connections: int = 20) -> AsyncGenerator[Peer]:
+    """Postfix; what it takes is held in its queue. `relay_to` is a port of 127.0.0.1 for what is released."""
+    del certificate  # over TLS its replies wait for delayed acknowledgements on loopback, which would flatter us
+    root = tool("debs/mail")
+    with instance_folder("postfix-bench") as folder:
+        port = free_port()
+        here = inside(folder)
+        settings = {
+            "compatibility_level": "3.6",
+            "queue_directory": f"{here}/queue",
+            "data_directory": f"{here}/data",
+            "maillog_file": f"{here}/log",
+            "maillog_file_prefixes": here,
+            "myhostname": "postfix.test",
+            "mydestination": "",
+            "local_recipient_maps": "",
+            "alias_maps": "",
+            "mynetworks": "127.0.0.0/8",
+            "inet_interfaces": "127.0.0.1",
+            "inet_protocols": "ipv4",
+            "smtp_dns_support_level": "disabled",
+            "smtpd_peername_lookup": "no",
+            "smtpd_client_restrictions": "static:HOLD",
+            "smtpd_client_connection_count_limit": "0",
+            "relayhost": f"[127.0.0.1]:{relay_to}" if relay_to else "",
+            "default_destination_concurrency_limit": str(connections),
+            "message_size_limit": "52428800",
+            "mailbox_size_limit": "0",
+        }
+        (folder / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        (folder / "master.cf").write_text(_POSTFIX_SERVICES + f"127.0.0.1:{port} inet n - n - - smtpd\n")
+        _make_postfix_queue(folder)
+        command = ("chroot", str(root), "/usr/lib/postfix/sbin/master", "-c", here, "-s")
+        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        async with child(command, port=port, log=folder / "words", environ=environ) as process:
+            yield Peer(port, process, folder)
+
+
+async def release(peer: Peer) -> None:
+    """Let Postfix deliver what it holds."""
+    root, here = tool("debs/mail"), inside(peer.folder)
+    (await run("chroot", root, "/usr/sbin/postsuper", "-c", here, "-H", "ALL")).succeeded()
+    (await run("chroot", root, "/usr/sbin/postqueue", "-c", here, "-f")).succeeded()
+
+
+def _make_postfix_queue(folder: Path) -> None:
+    for name in _POSTFIX_QUEUE:
+        _make(folder / "queue" / name, 0o700, "postfix")
+    _make(folder / "queue" / "maildrop", 0o730, "postfix", "postdrop")
+    _make(folder / "queue" / "public", 0o710, "postfix", "postdrop")
+    _make(folder / "queue" / "pid", 0o755, "root")
+    _make(folder / "data", 0o700, "postfix")
+
+
+def _make(path: Path, mode: int, user: str, group: str = "") -> None:
+    path.mkdir(parents=True)
+    os.chown(path, number_of(user), number_of(group or user))
+    path.chmod(mode)
+
+
+@asynccontextmanager
+async def exim(certificate: bytes) -> AsyncGenerator[Peer]:
+    """Exim; what it takes stays in its queue."""
+    root = tool("debs/exim")
+    for name, number in (("null", os.makedev(1, 3)), ("urandom", os.makedev(1, 9))):
+        if not (root / "dev" / name).exists():
+            os.mknod(root / "dev" / name, stat.S_IFCHR | 0o666, number)
+            (root / "dev" / name).chmod(0o666)
+    with _folder("exim-bench", root) as folder:
+        port = free_port()
+        here = f"/run/{folder.name}"
+        (folder / "certificate.pem").write_bytes(certificate)
+        text = _EXIM.format(folder=here, port=port, domain=DOMAIN, user=USER, password=PASSWORD)
+        (folder / "exim.conf").write_text(text)
+        (folder / "spool").mkdir()
+        for path in (folder, folder / "spool", folder / "certificate.pem"):
+            os.chown(path, number_of("Debian-exim"), number_of("Debian-exim"))
+        command = ("chroot", str(root), "/usr/sbin/exim4", "-C", f"{here}/exim.conf", "-bdf")
+        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        async with child(command, port=port, log=folder / "words", environ=environ) as process:
+            yield Peer(port, process, folder)
+
+
+@asynccontextmanager
+async def haraka(certificate: bytes) -> AsyncGenerator[Peer]:
+    """Haraka on as many processes as there are processors here; what it takes stays in its outbound queue."""
+    del certificate
+    with instance_folder("haraka-bench") as folder:
+        port = free_port()
+        for name, text in _HARAKA_FILES.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text.replace("{port}", str(port)))
+        (folder / "queue").mkdir()
+        node = (tool("node/node"), tool("haraka/node_modules/Haraka/bin/haraka"), "-c", folder)
+        async with child(node, port=port, log=folder / "words") as process:
+            yield Peer(port, process, folder)
