@@ -56,7 +56,10 @@ class Measured:
 
 
 async def measure(load: Load) -> Measured:
-    """Send a load from a process of its own. Raises RuntimeError where the server refuses anything."""
+    """Send a load from a process of its own.
+
+    Raises RuntimeError where the server refuses anything, TimeoutError where it takes a minute longer than it should.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.smtp_load"),
         stdin=asyncio.subprocess.PIPE,
@@ -64,7 +67,8 @@ async def measure(load: Load) -> Measured:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        output, errors = await process.communicate(json.dumps(asdict(load)).encode())
+        async with asyncio.timeout(load.seconds + 60):
+            output, errors = await process.communicate(json.dumps(asdict(load)).encode())
     finally:
         if process.returncode is None:
             process.kill()

@@ -61,6 +61,8 @@ host_lookup =
 rfc1413_hosts =
 rfc1413_query_timeout = 0s
 queue_only = true
+keep_environment =
+smtp_connect_backlog = 500
 smtp_accept_max = 500
 smtp_accept_max_per_connection = 0
 smtp_accept_queue_per_connection = 0
@@ -103,7 +105,6 @@ _HARAKA_FILES = {
     "config/plugins": "keep\n",
     "config/smtp.ini": "listen=127.0.0.1:{port}\nnodes=2\n",
     "config/outbound.ini": "concurrency_max=1\n",
-    "config/connection.ini": "[max]\nbytes=52428800\n",
     "config/log.ini": "level=notice\n",
     # Every mail goes to the queue on disk; the first one out waits for its route for ever, and the others for it.
     "plugins/keep.js": """
@@ -231,8 +232,9 @@ async def haraka(certificate: bytes) -> AsyncGenerator[Peer]:
     del certificate
     with instance_folder("haraka-bench") as folder:
         port = free_port()
+        shutil.copytree(tool("haraka/node_modules/Haraka/config"), folder / "config")
+        (folder / "plugins").mkdir()
         for name, text in _HARAKA_FILES.items():
-            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text.replace("{port}", str(port)))
         (folder / "queue").mkdir()
         node = (tool("node/node"), tool("haraka/node_modules/Haraka/bin/haraka"), "-c", folder)

@@ -15,6 +15,7 @@ from daimon_mcp.operations.credentials import WrongMasterKey
 from daimon_mcp.settings import Settings
 from daimon_mcp.store.migrations import SchemaTooNew
 from daimon_mcp.texts import Texts
+from daimon_mcp.wiring import upstream_mailbox
 
 _LOW_SPACE = 200 << 20
 
@@ -41,7 +42,7 @@ def examine(settings: Settings) -> list[Finding]:
     findings.append(Finding(True, "a server is running on this data folder" if is_running else "no server is running"))
     if not is_running:
         findings += _ports(settings)
-    findings += _relay(settings)
+    findings += [*_relay(settings), *_certificate(settings), *_upstream(settings)]
     findings += [Finding(False, f"text: {problem}") for problem in Texts(settings.operator.prompts_dir).problems()]
     findings.append(Finding(True, f"SQLite {sqlite3.sqlite_version}"))
     if exists and (settings.data_dir / "master.key").exists():  # made with the store, at the first start
@@ -75,6 +76,12 @@ def _ports(settings: Settings) -> list[Finding]:
     wanted = [("HTTP", settings.http.host, settings.http.port, "[http] port")]
     if settings.smtp.inbound:
         wanted.append(("inbound SMTP", settings.smtp.inbound_host, settings.smtp.inbound_port, "[smtp] inbound_port"))
+    if settings.smtp.lmtp_port is not None:
+        wanted.append(("LMTP", settings.smtp.inbound_host, settings.smtp.lmtp_port, "[smtp] lmtp_port"))
+    submission = settings.submission
+    if submission.enabled:
+        wanted.append(("submission", submission.host, submission.port, "[submission] port"))
+        wanted.append(("submission with TLS", submission.host, submission.tls_port, "[submission] tls_port"))
     found: list[Finding] = []
     for name, host, port, option in wanted:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -93,6 +100,11 @@ def _relay(settings: Settings) -> list[Finding]:
     import smtplib
 
     relay = settings.relay
+    if relay.mode == "sandbox":
+        return [Finding(True, "sandbox: no mail leaves, and outcomes are made up", 'Set [relay] mode to "host".')]
+    if relay.mode == "direct":
+        advice = "Run daimon-mcp doctor --domain with your domain: it looks at what other servers see of it."
+        return [Finding(True, "mail goes to the servers of its recipients directly", advice), *_name(settings)]
     if relay.host is None:
         advice = "Set [relay] host, port, username and password in config.toml to reach other servers."
         return [Finding(True, "no relay: mail is delivered between inboxes of this server only", advice)]
@@ -119,6 +131,36 @@ def _relay(settings: Settings) -> list[Finding]:
         return [Finding(False, f"{where} offers no STARTTLS or no login", advice)]
     except (OSError, smtplib.SMTPException) as error:
         return [Finding(False, f"{where}: {error}", "Check [relay] host, port and security, and the network.")]
+
+
+def _name(settings: Settings) -> list[Finding]:
+    """What those servers ask the DNS about this one; and the DNS, without which none of them is found."""
+    from daimon_mcp.doctor_domain import examine_name
+
+    return examine_name(settings)
+
+
+def _certificate(settings: Settings) -> list[Finding]:
+    if settings.smtp.certificate is None:
+        return []
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.smtp.certificate, settings.smtp.certificate_key, password="")
+    except (OSError, ssl.SSLError) as error:
+        advice = "Set [smtp] certificate and certificate_key to a pair that belongs together, in PEM."
+        return [Finding(False, f"certificate {settings.smtp.certificate}: {error}", advice)]
+    return [Finding(True, f"certificate {settings.smtp.certificate} and its key belong together")]
+
+
+def _upstream(settings: Settings) -> list[Finding]:
+    mailbox = upstream_mailbox(settings)
+    if mailbox is None:
+        return []
+    import asyncio
+
+    from daimon_mcp.workers.upstream_check import check_upstream
+
+    return [Finding(*asyncio.run(check_upstream(mailbox)))]
 
 
 def _store(settings: Settings, *, is_running: bool) -> list[Finding]:

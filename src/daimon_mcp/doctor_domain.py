@@ -55,6 +55,22 @@ def examine_domain(settings: Settings, text: str) -> list[Finding]:
     return [*found, *asyncio.run(_examine(settings, name, ownership, keys))]
 
 
+def examine_name(settings: Settings) -> list[Finding]:
+    """Look at this server's own name: its addresses, and what they are called."""
+
+    async def look() -> list[Finding]:
+        return [finding async for finding in _guarded(_own_name(_resolver(settings), settings))]
+
+    return asyncio.run(look())
+
+
+def _resolver(settings: Settings) -> Resolver:
+    from daimon_mcp.resolver import Resolver
+
+    dns = settings.dns
+    return Resolver(dns.nameservers, timeout=float(dns.timeout_seconds), trusts_ad=dns.trusts_ad)
+
+
 def _known(settings: Settings, name: str) -> tuple[list[Finding], list[DnsRecord], list[PublicKey]]:
     """What the server itself has for the domain: the proof it waits for, and the keys it signs with."""
     if not (settings.data_dir / "master.key").exists():
@@ -79,10 +95,7 @@ def _known(settings: Settings, name: str) -> tuple[list[Finding], list[DnsRecord
 async def _examine(
     settings: Settings, name: str, ownership: Sequence[DnsRecord], keys: Sequence[PublicKey]
 ) -> list[Finding]:
-    from daimon_mcp.resolver import Resolver
-
-    dns = settings.dns
-    resolver = Resolver(dns.nameservers, timeout=float(dns.timeout_seconds), trusts_ad=dns.trusts_ad)
+    resolver = _resolver(settings)
     hostname = settings.smtp_hostname
     records = [*ownership, *mail_records(name, hostname=hostname, keys=keys)]
     texts = Texts(settings.operator.prompts_dir)

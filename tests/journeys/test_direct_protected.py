@@ -91,8 +91,8 @@ async def test_tls_that_does_not_work_is_left_out_where_nobody_promised_it(tmp_p
 
 
 @asynccontextmanager
-async def policy_host(certificates: Certificates, text: str) -> AsyncGenerator[list[str]]:
-    """Serve a policy for far.test at its address, port 443. Yields the requests."""
+async def policy_host(certificates: Certificates, text: str, *, name: str = "far.test") -> AsyncGenerator[list[str]]:
+    """Serve a policy for a domain at its address, port 443. Yields the requests."""
     asked: list[str] = []
     body = text.encode()
 
@@ -105,7 +105,7 @@ async def policy_host(certificates: Certificates, text: str) -> AsyncGenerator[l
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, POLICIES, 443, ssl=certificates.server("mta-sts.far.test"))
+    server = await asyncio.start_server(serve, POLICIES, 443, ssl=certificates.server(f"mta-sts.{name}"))
     try:
         yield asked
     finally:

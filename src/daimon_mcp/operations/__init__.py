@@ -7,6 +7,7 @@ from pathlib import Path
 from daimon_mcp.operations.abuse import Abuse
 from daimon_mcp.operations.accounts import Accounts
 from daimon_mcp.operations.attachments import Attachments
+from daimon_mcp.operations.backlog import Backlog
 from daimon_mcp.operations.changelog import Changelog
 from daimon_mcp.operations.completing import Completing
 from daimon_mcp.operations.core import Core
@@ -77,7 +78,8 @@ class Operations:
         self.lists = Lists(core)
         self.attachments = Attachments(core, self.credentials)
         reports = Reports(core, self.texts)
-        self.sending = Sending(core, self.upgrades)
+        backlog = Backlog(core)
+        self.sending = Sending(core, self.upgrades, backlog)
         self.releasing = Releasing(core, reports)
         self.replying = Replying(core, self.sending)
         self.drafts = Drafts(core, self.sending, self.releasing, self.replying)
@@ -92,7 +94,7 @@ class Operations:
         )
         self.receiving = Receiving(core, self.spool, self.directory, authenticating, policing)
         self.ingesting = Ingesting(core, self.spool, self.directory, self.receiving, policing)
-        self.submitting = Submitting(core, self.spool, self.directory, self.credentials, self.abuse, reports)
+        self.submitting = Submitting(core, self.spool, self.directory, self.credentials, self.abuse, reports, backlog)
         self.intake = Intake(core, self.spool, self.receiving, self.submitting)
         self.signing = Signing(core, self.credentials)
         self.domain_keys = DomainKeys(core, self.signing, self.texts)

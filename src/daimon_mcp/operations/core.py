@@ -51,6 +51,7 @@ class Policy:
     abuse_refused_senders: int = 10
     abuse_volume: int = 200
     abuse_stops_sending: bool = False
+    most_queued: int = 100_000  # recipients that wait for the relay, beyond which mail is put off
     most_spooled: int = 1 << 30  # octets acknowledged and not filed, beyond which mail is put off
 
 

@@ -22,6 +22,7 @@ from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused,
 from daimon_mcp.domain.tiers import check_send, usage_facts
 from daimon_mcp.mail.compose import reply_references
 from daimon_mcp.operations import access
+from daimon_mcp.operations.backlog import Backlog
 from daimon_mcp.operations.core import Core, Link, Outcome, Policy
 from daimon_mcp.operations.handles import File, hashed, named
 from daimon_mcp.operations.lint import lint
@@ -125,9 +126,10 @@ def check_send_at(send_at: int | None, now: int) -> None:
 class Sending:
     """The verbs that let mail out."""
 
-    def __init__(self, core: Core, upgrades: Upgrades) -> None:
+    def __init__(self, core: Core, upgrades: Upgrades, backlog: Backlog) -> None:
         self._core = core
         self._upgrades = upgrades
+        self._backlog = backlog
 
     async def send_email(self, actor: Actor, request: SendEmail) -> Outcome:
         """Send, schedule or park one message.
@@ -250,6 +252,7 @@ class Sending:
         check_send_at(submission.send_at, now)
         if dry_run:
             return await self._verdict(actor, submission, now)
+        await self._backlog.check()
         stored = await self._core.database.write(lambda tx: self.store(tx, actor, submission, now))
         link = await self.link(actor, stored.parked, submission.reason)
         return Outcome(key=f"send_email.{stored.key}", result=stored.result, facts=facts_of(stored.result), link=link)

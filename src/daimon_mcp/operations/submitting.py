@@ -27,6 +27,7 @@ from daimon_mcp.mail.dsn import Failure
 from daimon_mcp.mail.submission import HeaderFault, SubmittedHeaders, examine, repaired
 from daimon_mcp.mail.trace import HEADER_BYTES, received_header
 from daimon_mcp.operations.abuse import Abuse
+from daimon_mcp.operations.backlog import Backlog
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.credentials import Credentials, hash_key
 from daimon_mcp.operations.directory import Directory
@@ -80,6 +81,7 @@ class Submitting:
         credentials: Credentials,
         abuse: Abuse,
         reports: Reports,
+        backlog: Backlog,
     ) -> None:
         self._core = core
         self._spool = spool
@@ -87,6 +89,7 @@ class Submitting:
         self._credentials = credentials
         self._abuse = abuse
         self._reports = reports
+        self._backlog = backlog
 
     # -- who --------------------------------------------------------------------------------------------------------
 
@@ -198,6 +201,7 @@ class Submitting:
         core = self._core
         size, data, file = self._spool.content_fields(content)
         self._spool.check_room(size)
+        await self._backlog.check()
         examined, digest = await on_parser(partial(_examined, content), _INLINE if size <= _READ_AT_ONCE else size)
         await self._check_headers(submitter, envelope, examined)
         inbox = await self._inbox(examined, envelope)

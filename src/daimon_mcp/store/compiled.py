@@ -678,6 +678,10 @@ deliveries_pending = Statement(
     "SELECT count(*) AS count_1 FROM deliveries WHERE deliveries.state = 'queued'",
     "SELECT count(*) AS count_1 FROM deliveries WHERE deliveries.state = 'queued'",
 )
+deliveries_backlog = Statement(
+    "SELECT count(*) AS count_1 FROM (SELECT deliveries.no AS no FROM deliveries WHERE deliveries.state = 'queued' LIMIT :most OFFSET 0) AS anon_1",
+    "SELECT count(*) AS count_1 FROM (SELECT deliveries.no AS no FROM deliveries WHERE deliveries.state = 'queued' LIMIT :most) AS anon_1",
+)
 deliveries_listed = Statement(
     "SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, queue.created_at, queue.expires_at, queue.mail_from, messages.id AS message_id, messages.subject, accounts.id AS account_id FROM deliveries JOIN queue ON queue.no = deliveries.queue_no JOIN messages ON messages.seq = queue.message_seq JOIN accounts ON accounts.no = queue.account_no WHERE deliveries.no > :after AND deliveries.state IN ('queued', 'held') AND (:domain = '' OR deliveries.domain = :domain) AND (:message_id = '' OR messages.id = :message_id) AND (:state = '' OR deliveries.state = :state) ORDER BY deliveries.no LIMIT :limit OFFSET 0",
     "SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, queue.created_at, queue.expires_at, queue.mail_from, messages.id AS message_id, messages.subject, accounts.id AS account_id FROM deliveries JOIN queue ON queue.no = deliveries.queue_no JOIN messages ON messages.seq = queue.message_seq JOIN accounts ON accounts.no = queue.account_no WHERE deliveries.no > :after::BIGINT AND deliveries.state IN ('queued', 'held') AND (:domain = '' OR deliveries.domain = :domain::VARCHAR) AND (:message_id = '' OR messages.id = :message_id::VARCHAR) AND (:state = '' OR deliveries.state = :state::VARCHAR) ORDER BY deliveries.no LIMIT :limit",

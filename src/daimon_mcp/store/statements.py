@@ -1233,6 +1233,9 @@ delivery_reported = (
 deliveries_delete = delete(deliveries).where(deliveries.c.queue_no == b("queue_no"))
 deliveries_pending = select(func.count()).select_from(deliveries).where(deliveries.c.state == "queued")
 
+deliveries_backlog = select(func.count()).select_from(
+    select(deliveries.c.no).where(deliveries.c.state == "queued").limit(b("most")).subquery()
+)
 # For the operator: what is in the queue, by delivery, and what is done about it.
 _queued = (
     select(

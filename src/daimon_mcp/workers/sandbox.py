@@ -74,9 +74,9 @@ class Sandbox:
                 return _attempt(Outcome.REFUSED, 550, "5.1.1", "no such user in the sandbox")
             case "delay" if self._is_early(address, handover):
                 return _attempt(Outcome.DEFERRED, 451, "4.7.1", "the sandbox takes this at the third try")
-            case "autoreply":
+            case "autoreply" if handover.mail_from:  # nobody answers a report
                 await self._answer(handover, self._auto_reply(address, handover))
-            case "complaint":
+            case "complaint" if handover.mail_from:
                 await self._answer(handover, self._complaint(address, handover))
             case _:
                 pass
@@ -92,7 +92,7 @@ class Sandbox:
         return tries <= DELAYS
 
     async def _answer(self, handover: Handover, content: bytes | None) -> None:
-        if content is None or not handover.mail_from:  # nobody answers a report
+        if content is None:
             return
         peer = Peer("127.0.0.1", DOMAIN, cid=new_cid())
         await self._receiving.accept(Envelope("", (handover.mail_from,)), peer, content)

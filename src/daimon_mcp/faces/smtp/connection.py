@@ -70,11 +70,10 @@ class Connection(asyncio.Protocol):
             self._greet()
         elif self._limits.greeting_seconds:
             self._listening = True
-            self._greeting_timer = self._loop.call_later(self._limits.greeting_seconds, self._greet)
-        elif _has_spoken(self._transport):
-            self._listening = True  # until it arrives here
+            self._greeting_timer = self._loop.call_later(self._limits.greeting_seconds, self._greet_if_silent)
         else:
-            self._greet()
+            self._listening = True
+            self._greet_if_silent()
 
     def data_received(self, data: bytes) -> None:
         """Let the session have what came; stop reading while there is more than we want to hold."""
@@ -178,6 +177,11 @@ class Connection(asyncio.Protocol):
     def _waits_for_peer(self) -> bool:
         """Whether the session can do nothing before the peer sends or reads more."""
         return not (self._working or self._flushing or self._deaf)
+
+    def _greet_if_silent(self) -> None:
+        """Greet, unless something of the peer's is there already, and only has to arrive here."""
+        if self._transport is not None and not _has_spoken(self._transport):
+            self._greet()
 
     def _greet(self, *, tls: bool = False) -> None:
         self._stop_listening()

@@ -26,8 +26,13 @@ async def start_tls(
     there is no TLS, and nobody will call `connection_lost` then.
     """
     loop = asyncio.get_running_loop()
-    handshake = loop.create_task(
-        loop.start_tls(
+
+    async def begin() -> asyncio.Transport | None:
+        # On a transport that is closing already, some loops keep all of TLS until the handshake's time is over: peers
+        # that come and go could fill the memory with it.
+        if transport.is_closing():
+            return None
+        return await loop.start_tls(
             transport,
             protocol,
             context,
@@ -35,7 +40,8 @@ async def start_tls(
             ssl_handshake_timeout=TLS_SECONDS,
             ssl_shutdown_timeout=shutdown_seconds,
         )
-    )
+
+    handshake = loop.create_task(begin())
     try:
         await asyncio.sleep(0)  # now the handshake is the transport's protocol, and about to be told so
         if transport.get_protocol() is not protocol:
@@ -46,7 +52,9 @@ async def start_tls(
 
 
 def _feed(transport: asyncio.Transport, data: bytes) -> None:
-    """Give `data` to the protocol of `transport` as if it had just come."""
+    """Give `data` to the protocol of `transport` as if it had just come; to nobody when it is closed."""
+    if transport.is_closing():
+        return
     protocol = cast("asyncio.BufferedProtocol", transport.get_protocol())
     while data:
         room = memoryview(protocol.get_buffer(len(data)))
