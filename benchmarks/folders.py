@@ -23,6 +23,7 @@ def settings_for(folder: Path) -> Settings:
     sections: dict[str, Any] = {
         "http": {"port": 0},
         "smtp": {"inbound_port": 0},
+        "submission": {"port": 0, "tls_port": 0},
         "log": {"level": "warning"},
         "limits": {"enterprise": UNLIMITED},
     }

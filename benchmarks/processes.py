@@ -35,7 +35,8 @@ def environment(folder: Path | None = None) -> dict[str, str]:
     if folder is None:
         return kept
     # Port 0 is any free one: a benchmark must not meet a server that is really in use.
-    return {**kept, "DAIMON_DATA_DIR": str(folder), "DAIMON_HTTP__PORT": "0", "DAIMON_SMTP__INBOUND_PORT": "0"}
+    options = ("HTTP__PORT", "SMTP__INBOUND_PORT", "SUBMISSION__PORT", "SUBMISSION__TLS_PORT")
+    return {**kept, "DAIMON_DATA_DIR": str(folder), **{f"DAIMON_{option}": "0" for option in options}}
 
 
 class Server:

@@ -45,11 +45,12 @@ async def child(
     environ: Mapping[str, str] | None = None,
     greeting: bytes = b"220",
     patience: float = _READY_SECONDS,
+    kill: bool = False,
 ) -> AsyncGenerator[Child]:
     """Run a server that stays in the foreground, from when `port` of 127.0.0.1 greets.
 
-    At the end it is told to stop, and what is left of its process group after ten seconds is killed. Raises
-    RuntimeError with its last words where it does not come to greet.
+    At the end it is told to stop, and what is left of its process group after ten seconds is killed; `kill` does not
+    wait for it to finish what it has taken. Raises RuntimeError with its last words where it does not come to greet.
     """
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
@@ -64,7 +65,7 @@ async def child(
     try:
         try:
             async with asyncio.timeout(patience):
-                while not await _greets(port, greeting):
+                while not await _greets(port, greeting):  # noqa: ASYNC110  nothing tells when a program begins to listen
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise RuntimeError(f"{Path(str(command[0])).name} does not listen: {running.tail()}") from None
@@ -72,6 +73,8 @@ async def child(
     finally:
         assert process.stdin is not None
         process.stdin.close()
+        if kill:
+            end_group(process.pid)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(10):
                 await process.wait()

@@ -158,7 +158,7 @@ class Session(asyncio.Protocol):
 class _Mails:
     """Mails over one session, one after the other, without a task: each reply leads to the next command."""
 
-    def __init__(self, session: Session, work: _Work, again: Callable[[], bool]) -> None:
+    def __init__(self, session: Session, work: Work, again: Callable[[], bool]) -> None:
         self._session = session
         self._work = work
         self._again = again
@@ -213,7 +213,7 @@ class _Mails:
 _CODES = (b"250", b"250", b"354", b"250")
 
 
-class _Work:
+class Work:
     """What all connections of a load share: what is sent, until when, and what came of it."""
 
     def __init__(self, load: Load) -> None:
@@ -280,7 +280,7 @@ class _Work:
 
 async def send(load: Load) -> Measured:
     """Send a load from this process."""
-    work = _Work(load)
+    work = Work(load)
     if load.each:
         work.began = time.perf_counter()
         await asyncio.gather(*(work.one_by_one() for _ in range(load.connections)))

@@ -14,9 +14,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.smtp_children import Child, child
 from tests.support.mail_root import free_port, inside, instance_folder, number_of
 from tests.support.programs import run, tool
+
+from benchmarks.smtp_children import Child, child
 
 USER, PASSWORD = "bench", "correct-horse-battery"
 DOMAIN = "agents.localhost"

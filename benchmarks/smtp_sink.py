@@ -17,6 +17,7 @@ from typing import cast
 
 from benchmarks.loops import run
 
+_HELLO = b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 0\r\n250 ENHANCEDSTATUSCODES\r\n"
 _END = b"\r\n.\r\n"
 
 
@@ -104,7 +105,9 @@ class Inlet(asyncio.Protocol):
             verb = bytes(buffer[:4]).upper()
             del buffer[: end + 1]
             if verb == b"EHLO":
-                replies += b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 0\r\n250 ENHANCEDSTATUSCODES\r\n"
+                replies += (
+                    b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 0\r\n250 ENHANCEDSTATUSCODES\r\n"
+                )
             elif verb == b"DATA":
                 replies += b"354 go on\r\n"
                 self._in_content = True

@@ -342,6 +342,8 @@ async def _run(screen: Screen, folder: Path) -> None:
             "DAIMON_DATA_DIR": str(folder),
             "DAIMON_HTTP__PORT": "0",
             "DAIMON_SMTP__INBOUND_PORT": str(_free_port()),
+            "DAIMON_SUBMISSION__PORT": "0",
+            "DAIMON_SUBMISSION__TLS_PORT": "0",
             "DAIMON_RELAY__HOST": "127.0.0.1",
             "DAIMON_RELAY__PORT": str(world.port),
             "DAIMON_RELAY__SECURITY": "none",

@@ -47,7 +47,9 @@ async def check_relayed(database: Database, sink: Sink) -> int:
         else:
             assert state == "sent", (said, recipient, state)
             assert (accepted, unknown, count) == (1, 0, 1), (said, recipient, accepted, unknown, count)
-    assert not await database.fetch("SELECT 1 FROM attempts WHERE outcome NOT IN ('accepted', 'deferred', 'outcome_unknown')")
+    assert not await database.fetch(
+        "SELECT 1 FROM attempts WHERE outcome NOT IN ('accepted', 'deferred', 'outcome_unknown')"
+    )
     reports = await database.fetch("SELECT subject FROM messages WHERE direction = 'inbound' AND kind = 'bounce'")
     assert reports == [(UNCONFIRMED,)] * len(reports)
     told = await database.fetch(

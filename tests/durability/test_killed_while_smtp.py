@@ -8,11 +8,12 @@ import base64
 import contextlib
 import os
 import random
+import resource
 import signal
 import ssl
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,17 @@ class Server:
         assert self._process is not None
         self.kills += 1
         self._process.send_signal(signal.SIGKILL)
+
+    @contextmanager
+    def files_at_most(self, octets: int) -> Generator[None]:
+        """A disk on which no file gets larger, as far as the server knows."""
+        assert self._process is not None
+        kind = resource.RLIMIT_FSIZE
+        before = resource.prlimit(self._process.pid, kind, (octets, resource.RLIM_INFINITY))
+        try:
+            yield
+        finally:
+            resource.prlimit(self._process.pid, kind, before)
 
     async def gone(self) -> None:
         """Return when the process is no more."""
@@ -151,6 +163,7 @@ class Said:
     tried: set[str] = field(default_factory=set[str])
     received: list[str] = field(default_factory=list[str])
     submitted: dict[str, str] = field(default_factory=dict[str, str])
+    refusals: list[str] = field(default_factory=list[str])
     done: bool = False
 
     def __len__(self) -> int:
@@ -160,8 +173,11 @@ class Said:
 class Load:
     """Clients of a server that go on for as long as it takes."""
 
-    def __init__(self, server: Server, ports: tuple[int, int], inbox: str, login: dict[str, Any]) -> None:
+    def __init__(
+        self, server: Server, ports: tuple[int, int], inbox: str, login: dict[str, Any], *, outside: bool = True
+    ) -> None:
         self.said = Said()
+        self._outside = outside
         self._server = server
         self._inbound, self._submission = ports
         self._inbox = inbox
@@ -175,7 +191,8 @@ class Load:
         while not self.said.done:
             try:
                 await session()
-            except (Broken, OSError, EOFError):
+            except (Broken, OSError, EOFError) as error:
+                self.said.refusals += error.args if isinstance(error, Broken) else ()
                 await anyio.sleep(0.01)  # nobody is there, or not any more
 
     async def be_peer(self, number: int) -> None:
@@ -215,7 +232,7 @@ class Load:
                     if left is None:
                         count += 1
                         name = f"s{number}-{count}"
-                        recipients = ([OUTSIDE[0]], [self._inbox], list(OUTSIDE), [*OUTSIDE, self._inbox])[count % 4]
+                        recipients = self._recipients(count)
                         left = name, recipients, mail(name, self._inbox, recipients, chance)
                     reply = await wire.deliver(self._inbox, *left[1:])
                     self.said.submitted[left[0]] = reply
@@ -225,6 +242,11 @@ class Load:
         await self._again(session)
         while left is not None:
             await self._again_once(session)
+
+    def _recipients(self, count: int) -> list[str]:
+        if not self._outside:
+            return [self._inbox]
+        return ([OUTSIDE[0]], [self._inbox], list(OUTSIDE), [*OUTSIDE, self._inbox])[count % 4]
 
     async def _again_once(self, session: Callable[[], Any]) -> None:
         with contextlib.suppress(Broken, OSError, EOFError):
@@ -245,11 +267,13 @@ async def kill_at(server: Server, sink: Sink, load: Load, moment: str, chance: r
         await eventually(lambda: server.armed is None)
     elif kind == "relay":
         step, _, lost = at.partition(", ")
-        if step == "EHLO":
-            sink.drop_all()  # so that there is a new connection
         gate = sink.hold(step)
         if lost:
             sink.drop(step)
+        if step == "EHLO":  # connections are kept: only a server that has just been started says hello
+            server.kill()
+            await server.gone()
+            await server.start()
         await gate.reached()
         server.kill()
         gate.open()
@@ -295,12 +319,12 @@ async def rounds(make_folder: Make, ports: tuple[int, int], moments: list[str]) 
         assert os.listdir(folder.path / "spool") == []
         async with folder.opened() as daimon:
             database = daimon.operations.core.database
-            await check(database, load.said, inbox)
+            await check(database, load.said)
             unsure = await check_relayed(database, sink)
         return load.said, unsure
 
 
-async def check(database: Any, said: Said, inbox: str) -> None:
+async def check(database: Any, said: Said, *, outside: bool = True) -> None:
     """What was acknowledged is there exactly once, and nothing twice."""
     assert not await findings(database, deep=True)
     assert not await database.fetch("SELECT 1 FROM incoming")
@@ -315,13 +339,11 @@ async def check(database: Any, said: Said, inbox: str) -> None:
     assert Counter(name for name, _ in sent) == Counter(list(said.submitted))
     for name, public_id in sent:
         assert public_id in said.submitted[name]
-    to_us = {name for name in said.submitted if int(name.rpartition("-")[2]) % 4 in (1, 3)}
+    to_us = {name for name in said.submitted if not outside or int(name.rpartition("-")[2]) % 4 in (1, 3)}
     assert found.keys() - received == to_us
 
 
-async def test_mail_survives_kill_9_at_every_stage(
-    make_folder: Make, free_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_mail_survives_kill_9_at_every_stage(make_folder: Make, free_tcp_port_factory: Callable[[], int]) -> None:
     moments = [
         "client: AUTH", "client: half of the content", "client: final dot", "client: 250 to a peer",
         "client: 250 to a program", "relay: RCPT", "relay: content", "relay: content, not taken", "any",
@@ -340,3 +362,38 @@ async def test_mail_survives_kill_9_many_times(make_folder: Make, free_tcp_port_
     chance.shuffle(moments)
     said, _ = await rounds(make_folder, (free_tcp_port_factory(), free_tcp_port_factory()), moments)
     assert len(said) > 10 * len(moments)
+
+
+async def test_a_full_disk_puts_mail_off_and_loses_none(
+    make_folder: Make, free_tcp_port_factory: Callable[[], int]
+) -> None:
+    """Content, the database and large messages' files all stop growing; when there is room again, all goes on."""
+    ports = free_tcp_port_factory(), free_tcp_port_factory()
+    folder = make_folder(smtp__inbound_port=ports[0], submission__tls_port=ports[1], submission__abuse_volume=10**6)
+    async with folder.agent() as agent:
+        inbox = (await agent.do("create_inbox", username="writer"))["address"]
+        await folder.unlimited()
+        login = await folder.command("operator.smtp_password")
+    server = Server(folder)
+    await server.start()
+    load = Load(server, ports, inbox, login, outside=False)
+    said = load.said
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(load.be_peer, 1)
+        tasks.start_soon(load.be_program, 1)
+        for _ in range(2):
+            before = len(said)
+            await eventually(lambda before=before: len(said) > before + 10)
+            said.refusals.clear()
+            largest = max(each.stat().st_size for each in folder.path.rglob("*") if each.is_file())
+            with server.files_at_most(largest + 4096):
+                await eventually(lambda: len(said.refusals) > 20)
+        before = len(said)
+        await eventually(lambda: len(said) > before + 10)
+        said.done = True
+    assert {each[:9] for each in said.refusals} == {"452 4.3.1"}
+    await folder.settled()
+    await server.stop()
+    assert os.listdir(folder.path / "spool") == []
+    async with folder.opened() as daimon:
+        await check(daimon.operations.core.database, said, outside=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import smtplib
+import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,8 @@ import pytest
 from tests.journeys.test_with_postfix import ANN, BEN, HERE, ROBO, World, world
 from tests.operations.test_bounces_back import report
 from tests.support.dovecot import dovecot
-from tests.support.post import becomes
+from tests.support.post import becomes, until
 from tests.support.postfix import NOBODY, lmtp_to
-
-from daimon_mcp.domain.envelopes import Envelope, Peer, Recipient
 
 NOTE: dict[str, Any] = {"inbox": ROBO, "subject": "Note", "body": "Is anybody there?"}
 verp = pytest.mark.parametrize("verp", [False, True])
@@ -53,6 +53,19 @@ async def test_a_mail_to_nobody_comes_back_and_is_told_of(tmp_path: Path, verp: 
 
 
 @verp
+async def test_an_address_that_is_forwarded_to_nobody_bounces_under_its_own_name(tmp_path: Path, verp: bool) -> None:
+    forward = {"virtual_alias_maps": f"inline:{{{{{ANN} = old.ann@gone.test}}}}"}
+    async with world(tmp_path, relay={"verp": verp}, routes={"gone.test": NOBODY}, parameters=forward) as w:
+        sent = await w.agent.do("send_email", **NOTE, to=[ANN, BEN])
+        await becomes(w.daimon, w.agent, sent["id"], "bounced")
+        assert await states(w, sent["id"]) == {ANN: "bounced", BEN: "sent"}
+        [bounce] = await w.arrived(ROBO)
+        assert b"Final-Recipient: rfc822; old.ann@gone.test\r\n" in await w.raw(bounce["id"])
+        [suppressed] = (await w.agent.do("list_suppressions"))["suppressions"]
+        assert suppressed["address"] == ANN
+
+
+@verp
 async def test_what_the_next_server_refuses_comes_back_in_its_words(tmp_path: Path, verp: bool) -> None:
     async with world(tmp_path, relay={"verp": verp}) as w:
         w.far.answer("RCPT", "550 5.7.1 Your kind is not <wanted> here", match=ANN)
@@ -81,21 +94,34 @@ async def test_late_mail_is_late_and_not_lost(tmp_path: Path, verp: bool) -> Non
         assert "451 4.3.2 Come back later" in story.text
 
 
-async def submit(w: World, *recipients: Recipient) -> str:
-    """Hand a message in as a mail program does, with what it asks of reports."""
-    submitting, actor = w.daimon.operations.submitting, await w.daimon.actor()
-    password = w.daimon.operations.credentials.smtp_password(actor.account_id, 1)
-    submitter = await submitting.log_in(actor.account_id, password, "127.0.0.1")
-    content = f"From: {ROBO}\r\nTo: {ANN}\r\nSubject: Asked\r\nMessage-ID: <asked@{HERE}>\r\n\r\nx\r\n".encode()
-    envelope = Envelope(
-        mail_from=ROBO,
-        rcpt_to=tuple(each.address for each in recipients),
-        recipients=recipients,
-        ret="HDRS",
-        envid="ticket-7",
-    )
-    peer = Peer(address="127.0.0.1", helo="program.test", cid="c1", esmtp=True, authenticated=True)
-    return await submitting.accept(submitter, envelope, peer, content)
+async def submit(w: World, recipients: Mapping[str, str]) -> str:
+    """Hand a message in as a mail program does, with what it asks of reports: NOTIFY of each recipient. Its id."""
+    login = await w.agent.do("get_smtp_credentials")
+    content = f"From: {ROBO}\r\nTo: {ANN}\r\nSubject: Asked\r\nMessage-ID: <asked@{HERE}>\r\n\r\nx\r\n"
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # made by the server itself
+
+    def say() -> str:
+        with smtplib.SMTP(*w.daimon.submission, local_hostname="program.test") as client:
+            client.starttls(context=trust)
+            client.login(login["username"], login["password"])
+            client.mail(ROBO, ["RET=HDRS", "ENVID=ticket-7"])
+            for address, notify in recipients.items():
+                code, reply = client.rcpt(address, [f"NOTIFY={notify}", f"ORCPT=rfc822;{address}"])
+                assert code == 250, reply
+            code, reply = client.data(content)
+            assert code == 250, reply
+            return reply.decode()
+
+    said = await asyncio.to_thread(say)
+
+    async def look() -> str | None:
+        found = await w.agent.do("list_messages", inbox=ROBO, direction="outbound")
+        return found["messages"][0]["id"] if found["messages"] else None
+
+    id_ = await until(w.daimon, look)
+    assert id_ in said
+    return id_
 
 
 @verp
@@ -110,7 +136,7 @@ async def test_success_that_was_asked_for_is_told(tmp_path: Path, verp: bool) ->
             parameters={"lmtp_assume_final": "yes"},
         ) as w,
     ):
-        id_ = await submit(w, Recipient("ann@home.test", "SUCCESS,FAILURE", "rfc822;ann@home.test"))
+        id_ = await submit(w, {"ann@home.test": "SUCCESS,FAILURE"})
         await w.postfix.log.says("sender delivery status notification")
         found = await becomes(w.daimon, w.agent, id_, "delivered")
         assert await states(w, id_) == {"ann@home.test": "delivered"}
@@ -127,7 +153,7 @@ async def test_success_that_was_asked_for_is_told(tmp_path: Path, verp: bool) ->
 
 async def test_that_mail_was_handed_on_is_not_that_it_was_delivered(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        id_ = await submit(w, Recipient(ANN, "SUCCESS", f"rfc822;{ANN}"))
+        id_ = await submit(w, {ANN: "SUCCESS"})
         [told] = await w.arrived(ROBO)
         assert b"\r\nAction: relayed\r\n" in await w.raw(told["id"])
         assert told["thread_id"] == (await w.agent.do("get_message", message_id=id_))["thread_id"]
@@ -138,7 +164,7 @@ async def test_that_mail_was_handed_on_is_not_that_it_was_delivered(tmp_path: Pa
 
 async def test_who_wants_no_report_gets_none(tmp_path: Path) -> None:
     async with world(tmp_path, routes={"gone.test": NOBODY}) as w:
-        id_ = await submit(w, Recipient("ann@gone.test", "NEVER"), Recipient(BEN, "SUCCESS"))
+        id_ = await submit(w, {"ann@gone.test": "NEVER", BEN: "SUCCESS"})
         await w.postfix.log.says("sender delivery status notification")
         await becomes(w.daimon, w.agent, id_, "sent", "delivered")
         [told] = await w.arrived(ROBO)
@@ -168,3 +194,24 @@ async def test_a_made_up_bounce(tmp_path: Path, verp: bool) -> None:
         await w.arrived(ROBO, len(paths))
         assert await states(w, sent["id"]) == {ANN: "sent" if verp else "bounced"}
         assert len((await w.agent.do("list_suppressions"))["suppressions"]) == (0 if verp else 1)
+
+
+async def test_an_answer_by_a_machine_to_the_return_path_is_no_bounce(tmp_path: Path) -> None:
+    """Such answers have the null sender and go to the return path (RFC 3834 §3.3, §4), as bounces do."""
+    async with world(tmp_path, relay={"verp": True}) as w:
+        sent = await w.agent.do("send_email", **NOTE, to=ANN)
+        [stored] = await w.relayed(sent["id"])
+        answer = (
+            f"From: Ann <{ANN}>\r\nTo: {ROBO}\r\nSubject: Out of office: Note\r\nAuto-Submitted: auto-replied\r\n"
+            f"In-Reply-To: {sent['message_id']}\r\n\r\nI am away. Mail is not delivered to anybody else.\r\n"
+        )
+
+        def say() -> None:
+            with smtplib.SMTP(w.postfix.host, w.postfix.port, "far.test") as client:
+                client.sendmail("", [stored.mail_from], answer)
+
+        await asyncio.to_thread(say)
+        [arrived] = await w.arrived(ROBO)
+        assert (arrived["kind"], arrived["thread_id"]) == ("auto_reply", sent["thread_id"])
+        assert "tag" not in arrived
+        assert await states(w, sent["id"]) == {ANN: "sent"}

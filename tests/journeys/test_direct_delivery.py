@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.operations.test_bounces_back import report
 from tests.support.daimon import Agent, Daimon, MovableClock, running
 from tests.support.nameserver import NameServer, nameserver
-from tests.support.post import becomes, delivered_to, until
+from tests.support.post import arrive, becomes, delivered_to, until
 from tests.support.sink import Sink
 
 HERE, ROBO = "agents.test", "robo@agents.test"
@@ -250,3 +251,72 @@ async def test_servers_at_private_addresses_are_for_those_who_ask_for_them(tmp_p
         [delivery] = await net.becomes(id_, "bounced")
         assert delivery["last_reply"].startswith("554 5.4.6 ")
         assert net.sinks[FIRST].connections == 0
+
+
+@pytest.mark.parametrize(
+    ("recipient", "zone", "named"),
+    [
+        ("ann@bücher.test", f"xn--bcher-kva.test. MX 5 mx.b.test.\nmx.b.test. A {FIRST}", "ann@xn--bcher-kva.test"),
+        ("ann@alias.test", "alias.test. CNAME real.test.\nreal.test. MX 5 mx1.far.test.", "ann@alias.test"),
+    ],
+)
+async def test_names_of_every_kind_are_found(tmp_path: Path, recipient: str, zone: str, named: str) -> None:
+    plain = Sink(extensions=("PIPELINING", "SIZE"))
+    async with internet(tmp_path, sinks={FIRST: plain}) as net:
+        net.dns.add(zone)
+        await net.becomes(await net.send(recipient), "sent")
+        assert net.taken(FIRST) == [(named,)]
+
+
+async def test_after_hours_the_sender_is_warned_and_after_days_told(tmp_path: Path) -> None:
+    async with internet(tmp_path, FIRST, SECOND) as net:
+        for sink in net.sinks.values():
+            sink.answer("connect", "421 4.3.2 Closed for repairs")
+        id_ = await net.send("ann@far.test")
+        [delivery] = await net.put_off(id_)
+        attempts = 1
+
+        async def try_again(seconds: float) -> None:
+            nonlocal attempts
+            net.daimon.later(seconds)
+            attempts += 1
+            await net.put_off(id_, attempts)
+
+        await try_again(3600)
+        assert await delivered_to(net.agent, ROBO) == []
+        await try_again(4 * 3600)
+        [warning] = await delivered_to(net.agent, ROBO)
+        assert "Delivery delayed" in warning["subject"]
+        told = await net.explained(id_)
+        assert " delay_warning" in told
+        assert "queued, system_trouble. It is tried again by itself" in told
+        await try_again(24 * 3600)
+        assert len(await delivered_to(net.agent, ROBO)) == 1
+        net.daimon.later(5 * 24 * 3600)
+        [delivery] = await net.becomes(id_, "failed")
+        assert delivery["last_reply"] == "421 4.3.2 Closed for repairs"
+        [_, report] = await delivered_to(net.agent, ROBO)
+        assert (report["kind"], "Delivery failed" in report["subject"]) == ("bounce", True)
+        told = await net.explained(id_)
+        assert f"Recipient 1 (relay, attempts: {attempts + 1}): failed, system_trouble. " in told
+
+
+async def test_a_bounce_may_come_before_the_attempt_is_on_record(tmp_path: Path) -> None:
+    """The server that takes a message can be done with it before we have its answer, or that of the other server."""
+    async with internet(tmp_path, FIRST, SECOND) as net:
+        net.dns.add(f"slow.test. MX 5 mx.slow.test.\nmx.slow.test. A {SECOND}")
+        answers = [net.sinks[address].hold("content") for address in (FIRST, SECOND)]
+        id_ = await net.send("ann@far.test", "ben@slow.test")
+        message = await net.agent.do("get_message", message_id=id_)
+        for answer in answers:
+            await answer.reached()
+        [mail] = [line for line in net.sinks[FIRST].commands if line.startswith("MAIL")]
+        content = report(message["message_id"], ("ann@far.test", "failed", "5.1.1"))
+        await arrive(net.daimon, mail.partition("<")[2].partition(">")[0], content=content, mail_from="")
+        for answer in answers:
+            answer.open()
+        deliveries = await net.becomes(id_, "bounced")
+        assert {each["recipient"]: each["status"] for each in deliveries} == {
+            "ann@far.test": "bounced",
+            "ben@slow.test": "sent",
+        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ mx.example.net.          A   192.0.2.25
 PORTS = {"DAIMON_SUBMISSION__PORT": "0", "DAIMON_SUBMISSION__TLS_PORT": "0"}
 
 
-async def doctor(folder: Path, *arguments: str, status: int = 0, **environment: str) -> str:
+async def doctor(folder: Path, environment: Mapping[str, str], *arguments: str, status: int = 0) -> str:
     """What `doctor` says, with its exit status as expected."""
 
     def run() -> subprocess.CompletedProcess[str]:
@@ -48,13 +49,13 @@ async def test_a_relay_with_tls_and_a_login_is_tried(tmp_path: Path, ours: Certi
             "DAIMON_RELAY__CA_FILE": str(ours.file),
         }
         where = f"relay {server.host}:{server.port}"
-        assert f"ok   {where} answers and takes the login\n" in await doctor(tmp_path, **relay)
-        wrong = await doctor(tmp_path, status=1, **relay | {"DAIMON_RELAY__PASSWORD": "another one"})
+        assert f"ok   {where} answers and takes the login\n" in await doctor(tmp_path, relay)
+        wrong = await doctor(tmp_path, relay | {"DAIMON_RELAY__PASSWORD": "another one"}, status=1)
         assert f"BAD  {where} refuses the login\n     Check [relay] username and password.\n" in wrong
-        untrusted = await doctor(tmp_path, status=1, **{k: v for k, v in relay.items() if "CA_FILE" not in k})
+        untrusted = await doctor(tmp_path, {k: v for k, v in relay.items() if "CA_FILE" not in k}, status=1)
         assert f"BAD  {where}: TLS: CERTIFICATE_VERIFY_FAILED\n     Check [relay] security and ca_file.\n" in untrusted
         at_once = relay | {"DAIMON_RELAY__PORT": str(server.tls_port), "DAIMON_RELAY__SECURITY": "tls"}
-        assert "answers and takes the login" in await doctor(tmp_path, **at_once)
+        assert "answers and takes the login" in await doctor(tmp_path, at_once)
 
 
 async def test_who_delivers_directly_needs_a_dns_and_a_name(tmp_path: Path) -> None:
@@ -64,14 +65,14 @@ async def test_who_delivers_directly_needs_a_dns_and_a_name(tmp_path: Path) -> N
             "DAIMON_DNS__NAMESERVERS": dns.address,
             "DAIMON_SMTP__HOSTNAME": "mx.example.net",
         }
-        said = await doctor(tmp_path, **direct)
+        said = await doctor(tmp_path, direct)
         assert "ok   mail goes to the servers of its recipients directly\n" in said
         assert "ok   mx.example.net is at 192.0.2.25\n" in said
         assert "ok   192.0.2.25 is called mx.example.net\n" in said
-        nameless = await doctor(tmp_path, status=1, **{k: v for k, v in direct.items() if "HOSTNAME" not in k})
+        nameless = await doctor(tmp_path, {k: v for k, v in direct.items() if "HOSTNAME" not in k}, status=1)
         assert "BAD  this server calls itself agents.localhost, which others cannot look up\n" in nameless
         dns.fail("*")
-        mute = await doctor(tmp_path, status=1, **direct)
+        mute = await doctor(tmp_path, direct, status=1)
         assert "BAD  the DNS gave no answer: " in mute
         assert "check [dns] nameservers" in mute
 
@@ -92,16 +93,16 @@ async def test_a_domain_with_a_policy(tmp_path: Path, ours: Certificates) -> Non
         }
 
         def records() -> str:
-            return daimon(tmp_path, "domain", "records", name, **place).stdout
+            return daimon(tmp_path, "domain", "records", name, status=0, **place).stdout
 
         dns.add((await asyncio.to_thread(records)).replace(" IN ", " "))
         listed = ENFORCE.replace("mx1.far.test", "mx.example.net")
         async with policy_host(ours, listed, name=name) as asked:
-            said = await doctor(tmp_path, "--domain", name, **place)
+            said = await doctor(tmp_path, place, "--domain", name)
             assert "BAD" not in said
             assert "ok   MTA-STS: mode enforce\n" in said
             assert "ok   TLS reports: asked for\n" in said
             assert len(asked) == 1
         async with policy_host(ours, ENFORCE, name=name):
-            said = await doctor(tmp_path, "--domain", name, status=1, **place)
+            said = await doctor(tmp_path, place, "--domain", name, status=1)
             assert "BAD  MTA-STS: mode enforce, does not list mx.example.net\n" in said

@@ -83,18 +83,19 @@ async def both(tmp_path: Path) -> AsyncGenerator[Both]:
     port = free_port()
     async with nameserver(ZONE) as dns:
         common: dict[str, Any] = {"dns": {"nameservers": [dns.address]}}
-        mine = common | {
+        mine: dict[str, Any] = common | {
             "mail": {"domain": "inboxes.example.net"},
             "smtp": {"hostname": "mx.example.net"},
             "relay": {"mode": "direct", "direct_port": port, "private_addresses": True},
         }
-        theirs = common | {
+        theirs: dict[str, Any] = common | {
             "mail": {"domain": THEIRS},
             "smtp": {
                 "hostname": "mx.far.example.org",
                 "inbound_host": THEM,
                 "inbound_port": port,
                 "trusted_networks": [],
+                "max_message_bytes": 80_000,
             },
         }
         async with (
@@ -130,7 +131,7 @@ async def test_what_we_sign_another_library_verifies_and_another_server_believes
         "dmarc": "pass",
         "verdict": "pass",
     }
-    assert (known["spf_domain"], known["dkim_domains"]) == (OURS, [OURS, OURS])
+    assert (known["spf_domain"], known["dkim_domains"]) == (OURS, [OURS])
     assert ("inbox" in message["labels"], message["from_address"]) == (True, ANN)
     assert head.count("\r\nAuthentication-Results: mx.far.example.org; ") == 1
     assert "dmarc=pass" in head
@@ -182,3 +183,22 @@ async def test_a_signed_mail_that_was_changed_on_its_way_is_not_believed(both: B
 
     passed = await until(both.them.daimon, look)
     assert (passed["authentication"]["dkim"], passed["authentication"]["dmarc"]) == ("pass", "pass")
+
+
+@pytest.mark.parametrize(
+    ("recipient", "size", "reply", "meaning"),
+    [
+        (f"nobody@{THEIRS}", 1, "550 5.1.1 ", "no_such_user"),
+        ("bob@other.example.org", 1, "550 5.7.1 ", "relay_denied"),
+        (BOB, 100_000, "552 5.3.4 ", "too_large"),
+    ],
+)
+async def test_what_one_of_us_refuses_the_other_understands(
+    both: Both, recipient: str, size: int, reply: str, meaning: str
+) -> None:
+    both.dns.add("other.example.org. MX 10 mx.far.example.org.")
+    sent = await both.us.agent.do("send_email", inbox=ANN, to=recipient, subject="x", body="x" * size)
+    message = await becomes(both.us.daimon, both.us.agent, sent["id"], "bounced")
+    assert message["deliveries"][0]["last_reply"].startswith(reply)
+    told = (await both.us.agent.call("explain_delivery", message_id=sent["id"])).text
+    assert f"Recipient 1 (relay, attempts: 1): bounced, {meaning}. It is not tried again." in told

@@ -8,21 +8,17 @@ import smtplib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 import trustme
 from tests.support.daimon import Agent, Daimon, running
 from tests.support.mail_root import free_port
+from tests.support.nameserver import nameserver
 from tests.support.post import becomes, delivered_to, until
 from tests.support.postfix import Postfix, lmtp_to, postfix, smtp_to
 from tests.support.sink import Sink, Stored
-
-from daimon_mcp.faces.smtp.lmtp import serve_lmtp
-from daimon_mcp.faces.smtp.service import Limits
 
 HERE = "agents.test"
 ROBO, OTHER, THIRD = f"robo@{HERE}", f"other@{HERE}", f"third@{HERE}"
@@ -88,33 +84,17 @@ async def world(
         server = await stack.enter_async_context(postfix(relay_to=far.port, **options))
         sections: dict[str, Any] = {
             "mail": {"domain": HERE},
-            "smtp": {"inbound_port": port if route is smtp_to else 0, "hostname": "mx.agents.test"},
+            "smtp": {"lmtp_port" if route is lmtp_to else "inbound_port": port, "hostname": "mx.agents.test"},
             "relay": {"host": server.host, "port": server.port, "security": "none", **(relay or {})},
-            **(settings or {}),
         }
+        for section, more in (settings or {}).items():
+            sections.setdefault(section, {}).update(more)
         daimon = await stack.enter_async_context(running(folder / "data", sections, listeners=True))
-        if route is lmtp_to:
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(tasks.cancel_scope.cancel)
-            await tasks.start(partial(_lmtp, daimon, port))
         await daimon.upgrade()
         agent = await stack.enter_async_context(daimon.agent())
         for name in ("robo", "other", "third"):
             await agent.do("create_inbox", username=name)
         yield World(daimon, agent, server, far)
-
-
-async def _lmtp(daimon: Daimon, port: int, *, task_status: anyio.abc.TaskStatus[Any]) -> None:
-    operations = daimon.operations
-    await serve_lmtp(
-        at=("127.0.0.1", port),
-        hostname="mx.agents.test",
-        receiving=operations.receiving,
-        limits=Limits(),
-        clock=operations.core.clock,
-        spool=operations.spool.folder,
-        task_status=task_status,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +204,8 @@ async def test_what_postfix_delivers_to_us_is_kept_byte_for_byte(tmp_path: Path,
             raw = await w.raw(found[-1]["id"])
             assert raw.endswith(b"\r\n" + letter), name
             assert raw.startswith(b"Return-Path: <ann@far.test>\r\n")
-            word = b"LMTP" if route is lmtp_to else b"ESMTP"
-            expected = b"with UTF8" + (b"LMTP" if route is lmtp_to else b"SMTP") if name == "utf8" else b"with " + word
+            protocol = b"LMTP" if route is lmtp_to else b"SMTPS" if name == "utf8" else b"ESMTPS"
+            expected = b"with " + (b"UTF8" if name == "utf8" else b"") + protocol + b" "
             assert b"by mx.agents.test " + expected in raw.replace(b"\r\n ", b" ")[:600]
             message = await w.agent.do("get_message", message_id=found[-1]["id"])
             if name == "8bit":
@@ -250,3 +230,59 @@ async def test_several_recipients_are_told_one_by_one(tmp_path: Path, route: Cal
         assert b"550" in bounce.content
         assert b"Status: 5.1.1\r\n" in bounce.content
         assert b"Final-Recipient: rfc822; nobody@agents.test\r\n" in bounce.content
+
+
+async def test_postfix_comes_back_when_it_is_put_off_and_is_known_from_then_on(tmp_path: Path) -> None:
+    zone = 'far.test. TXT "v=spf1 ip4:127.0.0.1 -all"'
+    async with nameserver(zone) as dns:
+        strict = {"greylist_seconds": 1, "trusted_networks": []}
+        async with world(tmp_path, settings={"smtp": strict, "dns": {"nameservers": [dns.address]}}) as w:
+            for number in (1, 2):
+                await w.hand_in([ROBO], FROM + b"Subject: Hello\r\n\r\nx\r\n")
+                await w.postfix.log.says("status=sent", times=number)
+            deferred = [line for line in w.postfix.log.lines if "status=deferred" in line]
+            assert deferred
+            assert all("said: 451 4.7.1 " in line for line in deferred)
+            assert len({line.split()[5] for line in deferred}) == 1  # the first mail alone
+            found = await w.arrived(ROBO, 2)
+            message = await w.agent.do("get_message", message_id=found[0]["id"])
+            assert (message["authentication"]["spf"], message["authentication"]["spf_domain"]) == ("pass", "far.test")
+
+
+# ── what it does not take, and what it asks back
+
+
+@pytest.mark.parametrize(
+    ("parameters", "fields", "meaning"),
+    [
+        ({"message_size_limit": "100000"}, {"to": ANN, "body": "word " * 40_000}, "too_large"),
+        ({"smtpd_discard_ehlo_keywords": "smtputf8"}, {"to": "jürgen@far.test", "body": "x"}, "unsupported"),
+        ({"smtpd_recipient_restrictions": "reject"}, {"to": ANN, "body": "x"}, "policy"),
+    ],
+)
+async def test_what_postfix_does_not_take_is_told_at_once(
+    tmp_path: Path, parameters: Mapping[str, str], fields: Mapping[str, Any], meaning: str
+) -> None:
+    async with world(tmp_path, parameters=parameters) as w:
+        sent = await w.agent.do("send_email", inbox=ROBO, subject="Note", **fields)
+        await becomes(w.daimon, w.agent, sent["id"], "bounced")
+        told = (await w.agent.call("explain_delivery", message_id=sent["id"])).text
+        assert f"Recipient 1 (relay, attempts: 1): bounced, {meaning}. It is not tried again." in told
+        [report] = await w.arrived(ROBO)
+        assert report["kind"] == "bounce"
+        assert w.far.messages == []
+
+
+@pytest.mark.parametrize("verp", [False, True])
+async def test_a_server_that_asks_back_whether_a_sender_is_real_is_told_so(tmp_path: Path, verp: bool) -> None:
+    callback = {
+        "smtpd_sender_restrictions": "reject_unverified_sender",
+        "unverified_sender_reject_code": "550",
+        "address_verify_map": "",
+        "address_verify_poll_delay": "1s",
+    }
+    async with world(tmp_path, relay={"verp": verp}, parameters=callback) as w:
+        sent = await w.agent.do("send_email", inbox=ROBO, to=ANN, subject="Note", body="x")
+        [stored] = await w.relayed(sent["id"])
+        assert stored.mail_from.startswith("robo+b-" if verp else "robo@")
+        assert await delivered_to(w.agent, ROBO) == []

@@ -137,6 +137,22 @@ def test_actions_of_a_report(fields: str, expected: tuple[str, str, str, bool]) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "original"),
+    [
+        ("Original-Recipient: rfc822; <ann@x.example>\r\n", "ann@x.example"),
+        ("Original-Recipient: rfc822;ann+2Btag@x.example\r\n", "ann+2Btag@x.example"),
+        ("Original-Recipient: rfc822; BEN@Y.example\r\n", ""),
+        ("Original-Recipient: ann@x.example\r\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_address_that_the_mail_was_sent_to(field: str, original: str) -> None:
+    bounce = _read(_report(f"Final-Recipient: rfc822; ben@y.example\r\n{field}Action: failed\r\nStatus: 5.1.1\r\n"))
+    assert bounce is not None
+    assert [(each.recipient, each.original_recipient) for each in bounce.failures] == [("ben@y.example", original)]
+
+
 def test_groups_without_blank_lines_and_with_words_between() -> None:
     status = (
         "This message was undeliverable:\r\n\r\nFinal-Recipient: rfc822; <a@y.example>\r\nAction: failed\r\n"

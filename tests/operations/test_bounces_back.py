@@ -114,6 +114,14 @@ async def test_only_the_recipient_that_bounced_has_bounced(daimon: Daimon, agent
     assert await events(daimon, mail["id"]) == ["message.sent", "message.bounced"]
 
 
+async def test_the_address_that_was_written_to_counts_before_the_one_it_became(daimon: Daimon, agent: Agent) -> None:
+    mail = await sent(daimon, agent, ANN, BEN)
+    content = report(mail["message_id"], (BEN, "failed", "5.1.1"))
+    forwarded = content.replace(b"Final-Recipient", f"Original-Recipient: rfc822;{ANN}\r\nFinal-Recipient".encode())
+    await arrive(daimon, ROBO, content=forwarded, mail_from="")
+    assert await of(agent, mail["id"]) == ("bounced", {ANN: "bounced", BEN: "sent"})
+
+
 async def test_success_is_told_when_all_have_it(daimon: Daimon, agent: Agent) -> None:
     mail = await sent(daimon, agent, ANN, BEN)
     await arrive(daimon, ROBO, content=report(mail["message_id"], (ANN, "delivered", "2.0.0")), mail_from="")

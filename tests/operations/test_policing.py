@@ -106,9 +106,7 @@ def test_off_is_off(clock: MovableClock) -> None:
     police.greylist(PEER, "a@b.org", "c@d.org")
 
 
-def test_strangers_cannot_make_it_grow(
-    police: Policing, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strangers_cannot_make_it_grow(police: Policing, clock: MovableClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policing, "MOST_PEERS", 10)
     monkeypatch.setattr(policing, "MOST_TRIPLETS", 10)
     for number in range(40):

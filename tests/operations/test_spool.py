@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -10,14 +11,15 @@ from typing import Any
 
 import pytest
 from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import OTHER, PEER, ROBO, becomes, clock_at, delivered_to, eml, read_mail, until
+from tests.support.post import OTHER, PEER, ROBO, becomes, clock_at, delivered_to, eml, read_mail
 from tests.support.submission import submit
 
-from daimon_mcp.domain.envelopes import ContentFile, Envelope
+from daimon_mcp.domain.envelopes import ContentFile, Envelope, Recipient
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.mail.dsn import read_dsn
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import incoming
+from daimon_mcp.store.compiled import Statement
 from daimon_mcp.workers import intake as worker
 
 Start = Callable[..., AbstractAsyncContextManager[Daimon]]
@@ -65,13 +67,9 @@ async def numbers(daimon: Daimon) -> list[int]:
 
 
 async def filed(daimon: Daimon) -> None:
-    """Return once nothing waits."""
-
-    async def look() -> bool | None:
-        rows = await daimon.operations.core.database.fetch("SELECT 1 FROM incoming WHERE failed = 0")
-        return None if rows else True
-
-    await until(daimon, look)
+    """Return once nothing waits to be filed."""
+    await daimon.operations.spool.settled(5)
+    assert daimon.operations.spool.waiting() == []
 
 
 async def no_turn() -> None:
@@ -98,7 +96,7 @@ async def test_new_mail_is_filed_in_the_order_it_came(start: Start) -> None:
         expected = [f"mail {number}" for number in range(30)]
         for number, subject in enumerate(expected):
             await accept(daimon, subject, size=LARGE if number % 7 == 0 else 0)  # which takes longer to read
-        await daimon.operations.spool.settled(5)
+        await filed(daimon)
         assert await subjects(agent) == expected
 
 
@@ -131,7 +129,6 @@ async def test_a_large_mail_lies_in_a_file_until_it_is_filed(start: Start) -> No
         assert {path.name for path in folder.iterdir()} == {"large.eml", "half-written.eml"}
     async with start() as daimon, daimon.agent() as agent:
         await filed(daimon)
-        await daimon.operations.spool.settled(5)
         assert await subjects(agent) == ["large"]
         [message] = await delivered_to(agent, ROBO)
         assert (await agent.do("get_message", message_id=message["id"]))["size"] > LARGE
@@ -161,10 +158,10 @@ async def test_mail_that_fails_each_time_is_put_aside_and_others_go_on(
             "poison", True, [ROBO], "ann@example.com",
         )  # fmt: skip
         assert "mail poison cannot be filed and is put aside" in caplog.text
-        await daimon.operations.spool.settled(5)
+        await filed(daimon)
     async with start() as daimon, daimon.agent() as agent:  # it is not tried again by itself, and nothing waits for it
         await accept(daimon, "later")
-        await daimon.operations.spool.settled(5)
+        await filed(daimon)
         assert await subjects(agent) == ["before", "after", "later"]
         poison.write_bytes(content)
         assert await daimon.operations.spool.refile("no such id") == 0
@@ -172,7 +169,7 @@ async def test_mail_that_fails_each_time_is_put_aside_and_others_go_on(
         await filed(daimon)
         assert await subjects(agent) == ["before", "after", "later", "poison"]
         assert await daimon.operations.spool.refile() == 0
-        await daimon.operations.spool.settled(5)
+        await filed(daimon)
         assert not poison.exists()
 
 
@@ -192,18 +189,17 @@ async def test_mail_that_ended_the_process_each_time_is_not_read_again(start: St
 
 
 async def test_a_disk_that_fails_is_not_the_mails_fault(before: Daimon) -> None:
-    await accept(before, "patient", size=LARGE)
+    database = before.operations.core.database
+    letter = eml(subject="patient", body="\r\n".join(random.Random(7).randbytes(35).hex() for _ in range(3000)))
+    await before.operations.receiving.accept(Envelope("ann@example.com", (ROBO,)), PEER, letter)
     [number] = await numbers(before)
-    blobs = before.app.settings.data_dir / "blobs"
-    kept = blobs.rename(blobs.with_name("blobs.kept")) if blobs.exists() else None
-    blobs.write_bytes(b"in the way")
+    [(pages,)] = await database.fetch("PRAGMA page_count")
+    await database.write(lambda tx: tx.all(Statement(f"PRAGMA max_page_count = {pages}", "")))  # a disk that is full
     for _ in range(5):
         with pytest.raises(Refused) as refused:
             await before.operations.intake.file(number, no_turn)
         assert refused.value.code is RefusalCode.STORE_UNAVAILABLE
-    blobs.unlink()
-    if kept is not None:
-        kept.rename(blobs)
+    await database.write(lambda tx: tx.all(Statement(f"PRAGMA max_page_count = {pages * 100}", "")))
     [waiting] = await before.operations.spool.listed()
     assert (waiting["tries"], waiting["put_aside"]) == (0, False)
     await before.operations.intake.file(number, no_turn)
@@ -213,15 +209,13 @@ async def test_a_disk_that_fails_is_not_the_mails_fault(before: Daimon) -> None:
 
 async def test_more_than_may_wait_is_put_off(before: Daimon) -> None:
     core = before.operations.core
-    core.policy = replace(core.policy, most_spooled=3000)
-    for number in range(10):
-        try:
-            await accept(before, f"mail {number}", size=700)
-        except Refused as refused:
-            assert (refused.code, refused.reason) == (RefusalCode.STORE_UNAVAILABLE, "SPOOL_FULL")
-            break
+    core.policy = replace(core.policy, most_spooled=2500)
+    for number in range(2):
+        await accept(before, f"mail {number}", size=700)
+    with pytest.raises(Refused) as refused:
+        await accept(before, "one too many", size=700)
+    assert (refused.value.code, refused.value.reason) == (RefusalCode.STORE_UNAVAILABLE, "SPOOL_FULL")
     taken = await numbers(before)
-    assert 2 <= len(taken) < 10
     with pytest.raises(Refused, match="STORE_UNAVAILABLE"):
         await submit(before, OTHER, content=eml(sender=ROBO, body="x" * 900))
     for number in taken:
@@ -289,3 +283,55 @@ async def test_an_inbox_that_is_gone_when_it_is_filed_is_reported(before: Daimon
         report = read_dsn(await core.blobs.get(core.database, rows[0][0]))
         assert report is not None
         assert [(each.recipient, each.status) for each in report.failures] == [(OTHER, "5.1.1")]
+
+
+async def told(daimon: Daimon) -> list[tuple[str, list[tuple[str, str, str]], str | None]]:
+    """The reports in robo's inbox: subject, what each says of whom (with ORCPT), and the envelope id."""
+    core = daimon.operations.core
+    found: list[tuple[str, list[tuple[str, str, str]], str | None]] = []
+    async with daimon.agent() as agent:
+        listed = await delivered_to(agent, ROBO)
+    for each in listed:
+        rows = await core.database.fetch("SELECT blob_hash FROM messages WHERE id = ?", [each["id"]])
+        report = read_dsn(await core.blobs.get(core.database, rows[0][0]))
+        assert report is not None
+        said = [(failure.recipient, failure.action, failure.orcpt) for failure in report.failures]
+        found.append((each["subject"], said, report.envelope_id))
+    return found
+
+
+async def test_who_asked_is_told_that_it_is_in_a_mailbox_here(before: Daimon) -> None:
+    asked = Recipient(OTHER, "SUCCESS,FAILURE", f"rfc822;{OTHER}")
+    id_ = await submit(before, asked, Recipient("other+x@agents.localhost"), envid="ticket-7")
+    [number] = await numbers(before)
+    await before.operations.intake.file(number, no_turn)
+    assert await told(before) == [
+        ("Delivery successful", [(OTHER, "delivered", f"rfc822;{OTHER}")], "ticket-7"),
+    ]
+    async with before.agent() as agent:
+        [report] = await delivered_to(agent, ROBO)
+        assert report["thread_id"] == (await agent.do("get_message", message_id=id_))["thread_id"]
+
+
+@pytest.mark.parametrize("notify", ["NEVER", "SUCCESS", "FAILURE"])
+async def test_reports_on_recipients_here_go_by_notify(before: Daimon, notify: str) -> None:
+    await submit(before, Recipient(OTHER, notify))
+    async with before.agent() as agent:
+        await agent.do("delete_inbox", inbox=OTHER)
+    [number] = await numbers(before)
+    await before.operations.intake.file(number, no_turn)
+    expected = [("Delivery failed", [(OTHER, "failed", "")], None)] if notify == "FAILURE" else []
+    assert await told(before) == expected
+
+
+async def test_the_null_sender_is_told_nothing(before: Daimon) -> None:
+    content = (
+        f"From: {ROBO}\r\nTo: {OTHER}\r\nSubject: Seen\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: multipart/report; report-type=disposition-notification; boundary=b\r\n\r\n--b--\r\n"
+    )
+    await submit(before, Recipient(OTHER, "SUCCESS"), mail_from="", content=content.encode())
+    [number] = await numbers(before)
+    await before.operations.intake.file(number, no_turn)
+    assert await told(before) == []
+    async with before.agent() as agent:
+        assert await subjects(agent, OTHER) == ["Seen"]

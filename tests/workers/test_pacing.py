@@ -106,6 +106,17 @@ def test_an_answer_about_the_mail_is_no_trouble_of_the_place(paced: Pacing, answ
     assert paced.room("a") >= 2
 
 
+def test_a_closed_one_can_be_opened_by_hand(paced: Pacing, clock: MovableClock) -> None:
+    for _ in range(2):
+        send(paced, "a", SILENT)
+        clock.move(60)
+    send(paced, "a", SILENT)
+    paced.reopen()
+    assert (paced.is_closed("a"), paced.room("a"), paced.next_opening()) == (False, 1, None)
+    send(paced, "a", SILENT)
+    assert paced.next_opening() == clock.now() + 8 * FIRST_PAUSE  # it has not been forgotten how long it is dead
+
+
 def test_an_answer_that_was_lost_or_mail_that_was_not_tried_says_nothing(paced: Pacing) -> None:
     send(paced, "a", LOST)
     send(paced, "a")

@@ -25,6 +25,7 @@ class Domains:
 
     def __init__(self, **sinks: Sink) -> None:
         self._hosts: dict[str, SmartHost] = {f"{name}.example": host_for(sink) for name, sink in sinks.items()}
+        self.only = None
 
     def destination(self, recipient: str) -> str:
         """The domain."""
@@ -110,6 +111,38 @@ async def test_a_dead_destination_is_left_alone_while_others_go_on() -> None:
                 await running.queue.until(lambda: not running.queue.leased)
             assert outcomes_of(running.queue, "dead").count("accepted") == 8
     assert len(dead.messages) == 8
+
+
+async def test_a_relay_that_is_down_is_not_asked_for_each_message_and_gets_all_of_it_when_it_is_back() -> None:
+    async with Sink() as sink:
+        sink.answer("connect", "421 4.3.2 Not now", times=5)
+        async with working(host_for(sink)) as running:
+            put(running.queue, "a", 40)
+            running.bus.ring([QueueChanged()])
+            await running.queue.until(lambda: running.queue.recorded and not running.queue.leased)
+            await anyio.wait_all_tasks_blocked()
+            running.bus.ring([QueueChanged()])  # mail that comes meanwhile waits
+            await anyio.wait_all_tasks_blocked()
+            assert sink.connections == 5
+            assert outcomes_of(running.queue, "a") == ["deferred"] * 10
+            running.clock.move(MINUTE)
+            running.bus.ring([QueueChanged()])
+            await running.queue.until(lambda: len(sink.messages) == 40 and not running.queue.leased)
+    assert outcomes_of(running.queue, "a")[10:] == ["accepted"] * 40
+
+
+async def test_who_asks_for_a_retry_does_not_wait_until_it_is_tried_again_anyway() -> None:
+    async with Sink() as sink:
+        sink.answer("connect", "421 4.3.2 Not now", times=1)
+        async with working(host_for(sink), "one") as running:
+            await running.queue.until_recorded(1)
+            running.queue.put("two")
+            running.bus.ring([QueueChanged()])
+            await anyio.wait_all_tasks_blocked()
+            assert sink.messages == []
+            running.bus.ring([QueueChanged(retry=True)])
+            await running.queue.until_recorded(2)
+    assert running.queue.outcomes() == [("msg_one", {1: "deferred"}), ("msg_two", {1: "accepted"})]
 
 
 async def test_one_message_to_several_destinations_has_an_outcome_for_each() -> None:

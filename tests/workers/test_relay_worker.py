@@ -215,6 +215,7 @@ class Crashing:
     def __init__(self, *, after_content: bool) -> None:
         self._after_content = after_content
         self.closed = False
+        self.only = None
 
     def destination(self, recipient: str) -> str:
         """One for all."""

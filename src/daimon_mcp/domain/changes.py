@@ -49,7 +49,12 @@ class ThreadMerged:
 
 @dataclass(frozen=True, slots=True)
 class QueueChanged:
-    """Something may be due sooner than the relay worker thinks."""
+    """Something may be due sooner than the relay worker thinks.
+
+    With `retry`, somebody wants it tried now, even where nobody got through shortly before.
+    """
+
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,6 +274,7 @@ _CODES = {
     556: Meaning.NO_MAIL_DOMAIN,
 }
 _NO_ANSWER = "4.4.3"  # RFC 3463: directory server failure; said without a reply, the words are of what was looked up
+_NOT_IN_DIRECTORY = "5.4.1"  # Exchange Online's for an address it does not know; in the registry no answer from a host
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})\Z")
 
 
@@ -286,11 +287,15 @@ def meaning_of(code: int | None, enhanced: str | None, text: str) -> Meaning:
     said = _NAMES.sub(" ", text[:MOST_WORDS])
     status = _ENHANCED.match(enhanced or "")
     final = code // 100 == 5 if code is not None else status is not None and status[1] == "5"
+    if code is not None and final and enhanced == _NOT_IN_DIRECTORY and "address rejected" in said.lower():
+        return Meaning.NO_SUCH_USER
     if (clear := _found(_CLEAR, said)) is not None and (clear is not Meaning.GREYLISTED or not final):
         return clear
     if status is not None and (known := _of_status(status[2], status[3], final=final)) is not None:
         return known
-    if (vague := _found(_VAGUE, said)) is not None:
+    vague = _found(_VAGUE, said)
+    # "Recipient address rejected" is said of policy too, and then the status knows better.
+    if vague is not None and not (vague is Meaning.NO_SUCH_USER and status is not None and status[2] == "7"):
         return vague
     if status is not None and (subject := _STATUS.get(status[2])) is not None:
         return subject

@@ -1,4 +1,4 @@
-"""One HTTP server: MCP at /mcp and /sse, mail at /inbound, the operator's pages, /healthz. All behind the host check."""
+"""One HTTP server: MCP at /mcp and /sse, mail at /inbound, the operator's pages, /healthz; all behind a host check."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daimon_mcp.mail.address_headers import read_addresses
 from daimon_mcp.mail.arf import read_feedback
@@ -16,6 +16,7 @@ from daimon_mcp.mail.dsn import Failure, original_id, read_dsn
 from daimon_mcp.mail.headers import Header, decode_header, first, message_ids, parse_parameters, raw_text, scan_headers
 from daimon_mcp.mail.sanitize import clean_line, clean_text
 from daimon_mcp.mail.structure import analyse
+from daimon_mcp.mail.xtext import decode
 
 MAX_TEXT = 20_000
 MAX_TEXT_RECIPIENTS = 100
@@ -170,7 +171,8 @@ class BouncedRecipient:
     `status` is the enhanced code ("5.1.1"; RFC 3463): the reported one, or the more exact one the server's words had;
     "" for a complaint. `action` is failed, delayed, delivered, relayed, expanded or complained. `diagnostic` is what
     the server said, a stranger's clean words; `reason` is ours. `permanent` says that sending it again is pointless: a
-    failure of class 5, or a complaint.
+    failure of class 5, or a complaint. `original_recipient` is the address that the mail was sent to, where a report
+    says that it became another one on the way (RFC 3464 §2.3.1); "" where it is the same or not said.
     """
 
     recipient: str
@@ -179,6 +181,7 @@ class BouncedRecipient:
     diagnostic: str
     reason: str
     permanent: bool
+    original_recipient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +252,9 @@ def _texts(fields: Sequence[Header]) -> dict[str, str]:
 
 def _of_failure(failure: Failure) -> BouncedRecipient:
     action = failure.action if failure.action in _ACTIONS else _ACTION_OF_CLASS.get(failure.status[:1], "failed")
-    return _recipient(failure.recipient, failure.status, action, failure.diagnostic)
+    read = _recipient(failure.recipient, failure.status, action, failure.diagnostic)
+    original = clean_line(decode(failure.orcpt.partition(";")[2]) or "").strip("<>")[:320]
+    return read if original.lower() == failure.recipient.lower() else replace(read, original_recipient=original)
 
 
 def _recipient(recipient: str, status: str, action: str, diagnostic: str) -> BouncedRecipient:

@@ -79,7 +79,10 @@ def find(
         facts["bounce"] = {
             "original_message_id": bounce.original_message_id,
             **({"complaint": bounce.complaint} if bounce.complaint else {}),
-            "failures": [asdict(each) for each in bounce.failures[:_MOST_FAILURES]],
+            "failures": [
+                {name: value for name, value in asdict(each).items() if value or name != "original_recipient"}
+                for each in bounce.failures[:_MOST_FAILURES]
+            ],
         }
     return Findings(
         reply_text=_new_words(seen, reply, cut=cut),

@@ -9,7 +9,7 @@ from daimon_mcp.domain.changes import CredentialsChanged
 from daimon_mcp.domain.clock import iso, iso_or_none
 from daimon_mcp.domain.domains import DomainStatus
 from daimon_mcp.domain.ids import new_id
-from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused
 from daimon_mcp.domain.tiers import Limits, next_tier, usage_facts
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.credentials import Credentials
@@ -129,7 +129,11 @@ class Accounts:
         actor.require_account()
         actor.require("credentials_read")
         account = await self._smtp_account(actor)
-        return self._smtp(account, "get_smtp_credentials")
+        return Outcome(
+            key="get_smtp_credentials" + (".listening" if self._core.submission else ".off"),
+            result=self._smtp(account),
+            facts=self._smtp_facts(),
+        )
 
     async def rotate_smtp_password(self, actor: Actor) -> Outcome:
         """A new SMTP password; the old one stops working at once, and sessions that used it end.
@@ -146,7 +150,12 @@ class Accounts:
             tx.announce(CredentialsChanged(account.no, account.id))
             return rows.account_in(tx, account.no)
 
-        return self._smtp(await self._core.database.write(run), "rotate_smtp_password")
+        account = await self._core.database.write(run)
+        return Outcome(
+            key="rotate_smtp_password" + (".listening" if self._core.submission else ".off"),
+            result=self._smtp(account),
+            facts=self._smtp_facts(),
+        )
 
     async def _smtp_account(self, actor: Actor) -> Account:
         account = await rows.account_by_no(self._core.database, actor.account_no)
@@ -159,10 +168,10 @@ class Accounts:
             )
         return account
 
-    def _smtp(self, account: Account, key: str) -> Outcome:
+    def _smtp(self, account: Account) -> dict[str, Any]:
         at = self._core.submission
         password = self._credentials.smtp_password(account.id, account.smtp_version)
-        result = {
+        return {
             "host": at.host if at else None,
             "port": at.port if at else None,
             "tls_port": at.tls_port if at else None,
@@ -173,8 +182,9 @@ class Accounts:
             "rotated_at": iso_or_none(account.smtp_rotated_at),
             "listening": at is not None,
         }
-        masked = "yes" if self._core.policy.secrets_masked else None
-        return Outcome(key=key + (".listening" if at else ".off"), result=result, facts={"masked": masked})
+
+    def _smtp_facts(self) -> dict[str, Fact]:
+        return {"masked": "yes" if self._core.policy.secrets_masked else None}
 
 
 _UPGRADED = (RefusalCode.SEND_REQUIRES_PAID, RefusalCode.SMTP_REQUIRES_PAID, RefusalCode.DOMAIN_REQUIRES_PAID)

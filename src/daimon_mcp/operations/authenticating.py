@@ -121,7 +121,7 @@ class ResolverLookup:
 
 def _facts(found: Authentication) -> dict[str, Any]:
     """As messages show it. Domains are the sender's words, checked to be names."""
-    good = [one.domain for one in found.dkim if one.result == "pass"]
+    good = list(dict.fromkeys(one.domain for one in found.dkim if one.result == "pass"))
     return {
         "spf": found.spf.result,
         "spf_domain": found.spf.domain or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from daimon_mcp.domain.changes import MessageChanged
@@ -16,6 +16,7 @@ from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import events, lists, messages, queue
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import Content, StoredMessage
+from daimon_mcp.store.queue import StoredDelivery
 
 # A report can speak of recipients that the next server took, or may have taken; what we know better stays.
 _OPEN = (DeliveryState.SENT, DeliveryState.UNKNOWN)
@@ -58,9 +59,18 @@ def reported_message(
     if queued is None or (queued.verp and not bounce.get("complaint")):
         return None
     sent_to = [each.recipient.lower() for each in queue.deliveries_in(tx, queued.no)]
-    named = {each["recipient"].lower() for each in bounce["failures"]}
-    unsaid = bool(bounce.get("complaint")) and not named
-    return found if len(sent_to) == 1 or unsaid or named.intersection(sent_to) else None
+    unsaid = bool(bounce.get("complaint")) and not bounce["failures"]
+    named = any(recipient_of(each, sent_to) is not None for each in bounce["failures"])
+    return found if len(sent_to) == 1 or unsaid or named else None
+
+
+def recipient_of(failure: Mapping[str, Any], sent_to: Collection[str]) -> str | None:
+    """Which of `sent_to`, in lower case, a group of a report is about, if any.
+
+    The address that the mail was sent to counts before the one that it became on the way (RFC 3464 §2.3.1).
+    """
+    said = (str(failure.get(name) or "").lower() for name in ("original_recipient", "recipient"))
+    return next((address for address in said if address in sent_to), None)
 
 
 def _may_write(tx: Transaction, inbox: Inbox, content: Content, mail_from: str) -> bool:
@@ -78,7 +88,7 @@ def apply_report(
     delivery_no: int | None = None,
 ) -> None:
     """Settle the recipients a report names, or the one of `delivery_no`. Only those of this message, and only from
-    `sent` or `outcome_unknown`.
+    `sent` or `outcome_unknown`, or while its content is under way.
 
     A recipient that is not there for good is not written to again. A complaint settles nothing: it is told, once for
     each recipient, who is not written to again either.
@@ -98,10 +108,11 @@ def apply_report(
         state = _STATES.get(failure["action"])
         if state is None:
             continue
-        named = [each for each in deliveries if each.recipient.lower() == failure["recipient"].lower()]
+        about = recipient_of(failure, [each.recipient.lower() for each in deliveries])
+        named = [each for each in deliveries if each.recipient.lower() == about]
         # A forwarding address bounces under another name: with one recipient there is no doubt whom it is about.
         for delivery in named or (deliveries if len(deliveries) == 1 else []):
-            if delivery.state not in _OPEN:
+            if not _is_open(tx, delivery):
                 continue
             tx.run(
                 sql.delivery_reported,
@@ -129,6 +140,14 @@ def apply_report(
         }
         events.record(tx, f"message.{status}", account_no=inbox.account_no, inbox_no=inbox.no, now=now, payload=payload)
     tx.announce(MessageChanged(inbox.account_no, inbox.no, inbox.id, original.id, original.thread_id))
+
+
+def _is_open(tx: Transaction, delivery: StoredDelivery) -> bool:
+    """Whether a report can say more of a delivery than is known; also while the answer to its content is waited for:
+    the server that takes a message can be done with it before that is on record."""
+    if delivery.state == DeliveryState.QUEUED:
+        return tx.one(sql.attempt_under_way, delivery_no=delivery.no) is not None
+    return delivery.state in _OPEN
 
 
 def complained(bounce: dict[str, Any], recipients: Sequence[str]) -> list[str]:

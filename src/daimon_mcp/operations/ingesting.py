@@ -33,6 +33,7 @@ from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.incoming import NewIncoming
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
+_FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _MAILBOX: Final = "name@example.org"
 
 
@@ -214,7 +215,8 @@ class Ingesting:
 
 def _fields(head: bytes) -> DeliveryFields | None:
     """Who a message was for by its header; None for what has no header."""
-    return delivery_fields(head) if scan_headers(head, 0)[0] else None
+    has_header = any(_FIELD.fullmatch(header.name) for header in scan_headers(head, 0)[0])
+    return delivery_fields(head) if has_header else None
 
 
 def _null(address: str) -> str:

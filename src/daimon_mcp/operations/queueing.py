@@ -97,7 +97,7 @@ class Queueing:
         for queue_no in touched:
             self._settle(tx, queue_no, now)
         if touched and new_state is DeliveryState.QUEUED:
-            tx.announce(QueueChanged())
+            tx.announce(QueueChanged(retry=True))
         return sum(touched.values())
 
     @staticmethod

@@ -199,8 +199,9 @@ class Receiving:
             for address in envelope.rcpt_to:
                 inbox, tag = destination(tx, self._canonical(address), domain=core.policy.domain, now=now)
                 if inbox is not None:
-                    local = inbox.address.rpartition("@")[0]
-                    targets.setdefault(inbox.no, (inbox, tag, delivery_of(core.verp_key, local, tag)))
+                    delivery_no = delivery_of(core.verp_key, inbox.address.rpartition("@")[0], tag)
+                    # That of a return path is ours, and nobody's to file mail by.
+                    targets.setdefault(inbox.no, (inbox, None if delivery_no is not None else tag, delivery_no))
             return [
                 receive_copy(
                     tx,

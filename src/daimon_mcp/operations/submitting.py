@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -35,7 +35,7 @@ from daimon_mcp.operations.dispatch import NO_SUCH_INBOX
 from daimon_mcp.operations.outbound import Outbound, keep
 from daimon_mcp.operations.reading import on_parser, person, understand
 from daimon_mcp.operations.recipients import check_recipients, reached
-from daimon_mcp.operations.reports import Original, Reports
+from daimon_mcp.operations.reports import Original, Reported, Reports
 from daimon_mcp.operations.sending import count_sends, may_send_now
 from daimon_mcp.operations.spool import Spool
 from daimon_mcp.store import accounts, incoming, queue
@@ -319,7 +319,7 @@ class Submitting:
                 for each in recipients
                 if core.is_local(each.address) and not await self._directory.is_here(normalise(each.address))
             ]
-            report = await self._report(stored, understood, raw, gone, inbox) if gone else None
+            reports = await self._reports_on(stored, understood, raw, recipients, gone, inbox)
             mail = Outbound(
                 id=stored.id,
                 inbox=inbox,
@@ -339,13 +339,13 @@ class Submitting:
             )  # fmt: skip
             try:
                 return await core.database.write(
-                    lambda tx, mail=mail, gone=gone, report=report: self._file(tx, stored, mail, gone, report)
+                    lambda tx, mail=mail, gone=gone, reports=reports: self._file(tx, stored, mail, gone, reports)
                 )
             except _Changed:
                 continue
 
     def _file(
-        self, tx: Transaction, stored: StoredIncoming, mail: Outbound, gone: list[str], report: Content | None
+        self, tx: Transaction, stored: StoredIncoming, mail: Outbound, gone: list[str], reports: Sequence[Content]
     ) -> bool:
         if not incoming.take(tx, stored.no):
             return False
@@ -356,25 +356,35 @@ class Submitting:
         bounced = [each.recipient for each in queue.deliveries_in(tx, queued.no) if each.last_text == NO_SUCH_INBOX]
         if sorted(bounced) != sorted(gone):
             raise _Changed
-        if report is not None:
+        for report in reports:
             self._reports.place(tx, message, report, now)
         return True
 
-    async def _report(
-        self, stored: StoredIncoming, understood: Content, raw: bytes, gone: list[str], inbox: Inbox
-    ) -> Content | None:
-        """The report on recipients here that were deleted since they were accepted; never one to the null sender."""
-        if not stored.envelope.mail_from:
-            return None
-        failures = [
-            Failure(
-                recipient=each, status="5.1.1", diagnostic=NO_SUCH_INBOX, remote=self._core.policy.hostname,
-                action="failed",
-            )
-            for each in gone
-        ]  # fmt: skip
-        original = Original(understood.message_id, stored.received_at)
-        return await self._reports.write(original, raw, inbox.address, failures, text="failed")
+    async def _reports_on(
+        self,
+        stored: StoredIncoming,
+        understood: Content,
+        raw: bytes,
+        recipients: Sequence[Recipient],
+        gone: Sequence[str],
+        inbox: Inbox,
+    ) -> list[Content]:
+        """What the sender wants to be told of its recipients here (RFC 3461 §4.1): those that were deleted since they
+        were accepted, and, if it asked, those that have it now."""
+        envelope, remote = stored.envelope, self._core.policy.hostname
+        about = Reported(
+            message=Original(understood.message_id, stored.received_at),
+            original=raw,
+            mail_from=inbox.address if envelope.mail_from else "",
+            recipients=recipients,
+            ret=envelope.ret,
+            envid=envelope.envid,
+        )
+        here = [each.address for each in recipients if self._core.is_local(each.address) and each.address not in gone]
+        failures = [Failure(each, "5.1.1", NO_SUCH_INBOX, remote, "failed") for each in gone]
+        successes = [Failure(each, "2.1.5", "", remote, "delivered") for each in here]
+        made = [await self._reports.failed(about, failures), await self._reports.delivered(about, successes)]
+        return [each for each in made if each is not None]
 
 
 class _Changed(Exception):

@@ -95,8 +95,11 @@ class Suppressing:
             for address, why, reply, message_id, created_at in rows[: request.limit]
         ]
         more = _cursor(found[-1]["address"]) if len(rows) > request.limit else None
-        key = "list_suppressions" if found else "list_suppressions.none"
-        return Outcome(key=key, result={"suppressions": found, "next_cursor": more}, facts={"count": len(found)})
+        return Outcome(
+            key="list_suppressions" if found else "list_suppressions.none",
+            result={"suppressions": found, "next_cursor": more},
+            facts={"count": len(found)},
+        )
 
     async def remove_suppression(self, actor: Actor, request: RemoveSuppression) -> Outcome:
         """Write to an address again. Raises INVALID_REQUEST for one that is not suppressed."""

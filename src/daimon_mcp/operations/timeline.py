@@ -13,7 +13,7 @@ from typing import Any
 from daimon_mcp.domain.clock import iso, iso_or_none
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus, Outcome, reply_line
 from daimon_mcp.domain.reply_meanings import Meaning, meaning_of
-from daimon_mcp.operations.bouncing import complained
+from daimon_mcp.operations.bouncing import complained, recipient_of
 from daimon_mcp.store import queue
 from daimon_mcp.store.database import Row
 from daimon_mcp.store.messages import StoredMessage
@@ -170,8 +170,8 @@ def report_entry(report: CameBack, recipients: Sequence[str]) -> dict[str, Any]:
         }
     said: list[dict[str, Any]] = []
     for failure in bounce["failures"][:MOST_NAMED]:
-        address = failure["recipient"].lower()
-        place = lower.index(address) + 1 if address in lower else 1 if len(lower) == 1 else None
+        about = recipient_of(failure, lower)
+        place = lower.index(about) + 1 if about is not None else 1 if len(lower) == 1 else None
         said.append(
             {
                 **({"recipient": place} if place else {}),

@@ -1177,6 +1177,9 @@ attempt_content = (
     .where(attempts.c.delivery_no == b("delivery_no_"), attempts.c.n == b("n_"))
     .values(content_at=b("now"))
 )
+attempt_under_way = select(attempts.c.n).where(
+    attempts.c.delivery_no == b("delivery_no"), attempts.c.ended_at.is_(None), attempts.c.content_at.is_not(None)
+)
 delivery_release_leases = (
     update(deliveries)
     .where(deliveries.c.state == "queued", deliveries.c.lease_owner != b("owner"))

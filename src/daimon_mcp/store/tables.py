@@ -566,7 +566,8 @@ class Incoming(SQLModel, table=True):
 
     `origin` is mx, lmtp, http, upstream or smtp (a submission, whose `account_no` and `inbox_no` are known and whose
     `id` becomes the message's). Content is in `data`, or in a `file` of the spool folder. `tries` is counted before
-    each try, so that mail which kills its reader is put aside (`failed`) and not read for ever.
+    each try, so that mail which kills its reader is put aside (`failed`) and not read for ever. A number is never used
+    again: whoever waits for one must not take later mail for it.
     """
 
     __table_args__ = (
@@ -584,6 +585,7 @@ class Incoming(SQLModel, table=True):
             sqlite_where=text("account_no IS NOT NULL"),
             postgresql_where=text("account_no IS NOT NULL"),
         ),
+        {"sqlite_autoincrement": True},
     )
 
     no: int | None = _auto_key()

@@ -71,6 +71,11 @@ class Direct:
             ours=False,
         )
 
+    @property
+    def only(self) -> None:
+        """Mail goes to many places."""
+        return
+
     def destination(self, recipient: str) -> str:
         """The domain of an address, A-labels in lower case; `[192.0.2.1]` for a literal."""
         return normalise(recipient).rpartition("@")[2]

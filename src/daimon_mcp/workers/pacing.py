@@ -61,6 +61,11 @@ class Pacing:
         """Destinations to which nothing more may go now."""
         return [name for name in self._known if not self.room(name)]
 
+    def reopen(self) -> None:
+        """Leave no destination alone any more: somebody wants to see whether it is back."""
+        for each in self._known.values():
+            each.closed_until = 0
+
     def next_opening(self) -> int | None:
         """When the next destination that is left alone may be tried again, epoch µs."""
         now = self.clock.now()

@@ -152,10 +152,14 @@ class RelayWorker:
 
     def _heard(self, change: Change) -> None:
         if isinstance(change, QueueChanged):
+            if change.retry:
+                self._pacing.reopen()
             self._wake.set()
 
     async def _start_due(self, tasks: anyio.abc.TaskGroup) -> bool:
         """Start what is due and has a place; whether that was anything."""
+        if self._is_shut():
+            return False
         most = AHEAD * self._concurrency
         free = most - self._claimed
         if (self._claimed and free < self._concurrency) or self._recording >= MOST_UNRECORDED:
@@ -173,6 +177,11 @@ class RelayWorker:
             self._claimed += 1
             tasks.start_soon(self._deliver, message)
         return bool(claimed)
+
+    def _is_shut(self) -> bool:
+        """Whether the place where all mail goes is to be left alone now: then claiming would only use up attempts."""
+        only = None if self._transport is None else self._transport.only
+        return only is not None and self._pacing.is_closed(only)
 
     async def _rest(self) -> None:
         """Until something falls due, a bell rings, a place becomes free, or it is time to look anyway."""
@@ -200,6 +209,8 @@ class RelayWorker:
     async def _next_due(self) -> int | None:
         """When there may be something to do: what is due, or a destination that may be tried again."""
         opening = self._pacing.next_opening()
+        if self._is_shut():
+            return opening
         due = await self._delivering.next_due(self._pacing.full())
         return min((each for each in (due, opening) if each is not None), default=None)
 

@@ -49,6 +49,11 @@ class Sandbox:
         self._clock = clock
         self._delayed: dict[bytes, int] = {}
 
+    @property
+    def only(self) -> str:
+        """The sandbox."""
+        return REMOTE
+
     def destination(self, recipient: str) -> str:
         """One for all."""
         del recipient

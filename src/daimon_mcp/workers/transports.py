@@ -19,6 +19,11 @@ from daimon_mcp.workers.smtp_transaction import OnContent
 class Transport(Protocol):
     """A way to hand over messages."""
 
+    @property
+    def only(self) -> str | None:
+        """The destination of all mail, where there is but one."""
+        ...
+
     def destination(self, recipient: str) -> str:
         """Where mail for that address goes first, as a name: what may share a transaction, and a limit."""
         ...
@@ -85,6 +90,11 @@ class SmartHost:
             connect_timeout=timeout,
             ours=True,
         )
+
+    @property
+    def only(self) -> str:
+        """The relay."""
+        return self.remote
 
     def destination(self, recipient: str) -> str:
         """The relay, whoever it is for."""

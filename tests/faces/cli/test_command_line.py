@@ -19,7 +19,8 @@ from daimon_mcp import __version__
 
 def environ(folder: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DAIMON_")}
-    ports = {"DAIMON_HTTP__PORT": "0", "DAIMON_SMTP__INBOUND_PORT": "0"}
+    options = ("HTTP__PORT", "SMTP__INBOUND_PORT", "SUBMISSION__PORT", "SUBMISSION__TLS_PORT")
+    ports = {f"DAIMON_{option}": "0" for option in options}
     return {**kept, "DAIMON_DATA_DIR": str(folder), **ports, **more}
 
 

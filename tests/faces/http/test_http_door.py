@@ -41,6 +41,7 @@ PROTECTED = [
     ("DELETE", "/mcp"),
     ("GET", "/sse"),
     ("POST", "/messages/?session_id=x"),
+    ("POST", "/inbound"),
 ]
 ROUTES = [
     *PROTECTED,

@@ -96,6 +96,8 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "DAIMON_DATA_DIR": str(folder),
         "DAIMON_HTTP__PORT": "0",
         "DAIMON_SMTP__INBOUND_PORT": "0",
+        "DAIMON_SUBMISSION__PORT": "0",
+        "DAIMON_SUBMISSION__TLS_PORT": "0",
         "DAIMON_LIMITS__FREE__SMTP": "true",
         "DAIMON_LIMITS__FREE__DOMAINS": "1",
         "DAIMON_DNS__NAMESERVERS": "127.0.0.1:1",

@@ -110,6 +110,9 @@ def refusals() -> Iterator[tuple[ast.Call, str, set[str]]]:
 
 def test_every_text_of_a_refusal_is_of_a_code_and_of_a_reason_that_is_given() -> None:
     reasons = {f"{code}.{reason}" for _, code, given in refusals() for reason in given}
+    reasons |= {
+        f"RECIPIENT_REFUSED.{each}" for call in calls("_refused", "operations") for each in values(call.args[0])
+    }
     # Reasons that are chosen at run time: which limit was reached, and a draft that is kept while it is refused.
     reasons |= {"SEND_LIMIT_EXCEEDED.DAILY_SEND_QUOTA", "SEND_LIMIT_EXCEEDED.MONTHLY_SEND_QUOTA"}
     reasons |= {"SEND_REQUIRES_PAID.PARKED", "PASSCODE_WRONG.NOT_SET"}

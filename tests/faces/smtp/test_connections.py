@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import smtplib
 import socket
 import ssl
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -127,6 +130,38 @@ async def test_a_handshake_that_stops_half_way_ends_and_frees_its_place(
                 await client.until_closed()
             for _ in range(10):
                 await anyio.lowlevel.checkpoint()
+
+
+async def test_who_leaves_before_the_handshake_leaves_nothing_behind(server_tls: ssl.SSLContext) -> None:
+    """TLS takes tens of kilobytes: peers that come and go must not make it wait until a handshake's time is over."""
+    loop = asyncio.get_running_loop()
+    problems: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: problems.append(context))
+    made: asyncio.Queue[tuple[asyncio.Transport, asyncio.Protocol]] = asyncio.Queue()
+
+    class Peer(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.put_nowait((cast("asyncio.Transport", transport), self))
+
+    def left() -> int:
+        gc.collect()
+        return sum(type(each).__name__ in ("SSLProtocol", "SSLObject") for each in gc.get_objects())
+
+    before = left()
+    async with await loop.create_server(Peer, "127.0.0.1", 0) as server:
+        for _ in range(3):
+            with socket.create_connection(server.sockets[0].getsockname()):
+                transport, protocol = await made.get()
+                transport.close()
+                hello = b"\x16\x03\x01\x02\x00\x01"
+                assert not await handshake.start_tls(
+                    transport, protocol, server_tls, early=lambda hello=hello: hello, shutdown_seconds=1
+                )
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+    del transport, protocol
+    assert left() == before
+    assert not problems
 
 
 async def test_too_many_on_a_port_of_tls_are_not_told_in_clear(server_tls: ssl.SSLContext) -> None:

@@ -39,9 +39,11 @@ def zone(policy: str = "reject") -> str:
 
 
 @asynccontextmanager
-async def office(folder: Path, ns: NameServer, *, timeout: int = 1, **smtp: Any) -> AsyncGenerator[tuple[Daimon, Agent]]:
+async def office(
+    folder: Path, ns: NameServer, *, timeout: int = 1, **smtp: Any
+) -> AsyncGenerator[tuple[Daimon, Agent]]:
     """A server that trusts nobody and asks this name server."""
-    sections = {
+    sections: dict[str, Any] = {
         "smtp": {"trusted_networks": [], **smtp},
         "dns": {"nameservers": [ns.address], "timeout_seconds": timeout},
     }
@@ -115,7 +117,9 @@ async def test_a_signature_is_enough_and_a_changed_one_is_not(tmp_path: Path) ->
         await send(daimon, signed, "list@signed.example")
         good = await the_one(daimon, agent, "Forwarded")
         good_facts = (await agent.do("get_message", message_id=good["id"]))["authentication"]
-        await send(daimon, signed.replace(b"Hi there", b"Pay here").replace(b"Forwarded", b"Changed"), "a@signed.example")
+        await send(
+            daimon, signed.replace(b"Hi there", b"Pay here").replace(b"Forwarded", b"Changed"), "a@signed.example"
+        )
         bad = await the_one(daimon, agent, "Changed", label="spam")
         bad_facts = (await agent.do("get_message", message_id=bad["id"]))["authentication"]
     assert (good_facts["spf"], good_facts["dkim"], good_facts["dmarc"]) == ("fail", "pass", "pass")
@@ -144,9 +148,7 @@ async def test_a_forged_sender_is_held_in_spam_until_an_agent_releases_it(tmp_pa
         assert "unauthenticated" in released["labels"]
 
 
-@pytest.mark.parametrize(
-    ("policy", "smtp", "verdict"), [("none", {}, "fail"), ("reject", {"dmarc": "label"}, "fail")]
-)
+@pytest.mark.parametrize(("policy", "smtp", "verdict"), [("none", {}, "fail"), ("reject", {"dmarc": "label"}, "fail")])
 async def test_what_nobody_asks_to_hold_is_delivered_with_a_label(
     tmp_path: Path, policy: str, smtp: dict[str, Any], verdict: str
 ) -> None:

@@ -133,6 +133,26 @@ async def test_headers_that_readers_disagree_about_are_named(post: Post) -> None
         assert (await mail(client, room, room.letter())).startswith("250 ")
 
 
+async def test_wishes_of_the_envelope_are_taken_and_bad_ones_named(post: Post) -> None:
+    room = post.room
+    async with room.secure() as client:
+        wishes = "SIZE=500 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=one+2B AUTH=<>"
+        assert await client.say(f"MAIL FROM:<{room.address}> {wishes}") == "250 2.1.0 Ok"
+        original = "NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;ann@example.com"
+        assert await client.say(f"RCPT TO:<ann@example.com> {original}") == "250 2.1.5 Ok"
+        assert (await client.say("DATA")).startswith("354 ")
+        letter = room.letter("Grüße").replace("ann@example.com", "Änn <ann@example.com>")
+        id_of(await client.say(letter + "."))
+        assert await client.say(f"MAIL FROM:<{room.address}> RET=SOME") == (
+            "501 5.5.4 Syntax: MAIL FROM:<address> [parameters]"
+        )
+        assert await client.say(f"MAIL FROM:<{room.address}> XYZ=1") == (
+            "555 5.5.4 Parameter not recognized or not implemented"
+        )
+    [arrived] = await post.arrived()
+    assert (arrived["Subject"], arrived["To"]) == ("Grüße", "Änn <ann@example.com>")
+
+
 async def test_the_fifty_first_recipient_is_for_the_next_mail(post: Post) -> None:
     room = post.room
     async with room.secure() as client:
@@ -232,6 +252,16 @@ async def test_programs_and_tools_together_never_send_more_than_the_limit(tmp_pa
         accepted = sum(done)
         assert accepted in (11, 12)  # two at a time may not fit where one would
         assert (await room.agent.do("get_account"))["sends_today"] == accepted
+
+
+async def test_sudden_volume_stops_sending_after_the_mail_that_showed_it_was_answered(tmp_path: Path) -> None:
+    settings = {"submission": {"abuse_volume": 3, "abuse_stops_sending": True}, "relay": {"host": "127.0.0.1"}}
+    async with mailroom(tmp_path / "data", settings) as room, room.secure() as client:
+        id_of(await mail(client, room, room.letter("usual")))
+        id_of(await mail(client, room, room.letter("sudden"), "a@example.com", "b@example.com"))
+        assert await client.reply() == "421 4.7.0 Credentials or rights have changed, log in again"
+        assert await client.reply() == ""
+        assert (await room.agent.do("get_account"))["sends_today"] == 3
 
 
 async def test_pretending_to_be_others_is_reported_and_stops_sending_until_the_operator_says(tmp_path: Path) -> None:

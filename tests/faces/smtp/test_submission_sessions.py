@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import socket
+import sqlite3
 import ssl
 import time
 from collections.abc import AsyncGenerator
@@ -146,6 +147,34 @@ async def test_a_mail_that_the_core_has_when_the_password_is_rotated_is_not_take
     with pytest.raises(Refused) as refused:
         await submitting.accept(submitter, envelope, peer, room.letter().encode())
     assert refused.value.code is RefusalCode.UNAUTHORIZED
+
+
+async def test_a_password_that_another_process_rotated_lets_no_mail_in(room: Mailroom) -> None:
+    def rotate() -> None:
+        store = sqlite3.connect(room.daimon.app.settings.data_dir / "mail.db")
+        store.execute("UPDATE accounts SET smtp_version = smtp_version + 1")
+        store.commit()
+        store.close()
+
+    async with room.secure() as client:
+        await asyncio.to_thread(rotate)  # no bell is rung here
+        assert await mail(client, room, room.letter()) == "451 4.7.0 Not taken: credentials or rights have changed"
+        await ended(client)
+    assert (await room.agent.do("get_account"))["sends_today"] == 0
+
+
+async def test_a_lost_connection_frees_its_place(tmp_path: Path) -> None:
+    settings = {"limits": {"starter": {"smtp_sessions": 1}}, "relay": {"host": "127.0.0.1"}}
+    async with mailroom(tmp_path / "data", settings, tier=Tier.STARTER) as room:
+        async with room.secure() as client:
+            await client.say(f"MAIL FROM:<{room.address}>", "RCPT TO:<ann@example.com>", "DATA")
+            client.reset_when_closed()
+        reply = FULL
+        with anyio.fail_after(5):
+            while reply == FULL:  # until the server has noticed
+                async with room.secure(log_in=False) as client:
+                    reply = await client.say(room.plain())
+        assert reply.startswith("235 ")
 
 
 async def test_rotating_while_mails_stream_in_lets_none_in_afterwards(room: Mailroom) -> None:

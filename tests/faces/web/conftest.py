@@ -19,6 +19,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.clock import SystemClock
 from daimon_mcp.faces.web.upgrade import routes
 from daimon_mcp.operations import Operations
+from daimon_mcp.operations.authenticating import Authenticator
 from daimon_mcp.operations.core import Core, Policy
 from daimon_mcp.operations.inboxes import CreateInbox
 from daimon_mcp.operations.sending import SendEmail
@@ -107,7 +108,15 @@ async def new_office(tmp_path: Path) -> AsyncGenerator[Office]:
     database = Database(tmp_path / "daimon.db", on_commit=bus.ring)
     await database.open(lambda connection: migrate(connection, backups=tmp_path / "backups"))
     core = Core(database=database, blobs=Blobs(tmp_path / "blobs"), clock=clock, bus=bus, policy=Policy())
-    operations = Operations(core, master_key=bytes(32))
+    authenticating = Authenticator(
+        core.resolving,
+        authserv_id="localhost",
+        trusted_networks=(),
+        trusted_sealers=(),
+        quarantines=True,
+        clock=clock,
+    )
+    operations = Operations(core, bytes(32), spool_folder=tmp_path / "spool", authenticating=authenticating)
     actor = await operations.accounts.local_actor()
     yield Office(operations, clock, actor)
     await database.close()
