@@ -136,7 +136,9 @@ class Folder:
     async def settled(self) -> None:
         """Return when all that was accepted is filed, and nothing waits to be relayed. Raises TimeoutError."""
         with anyio.fail_after(PATIENCE):
-            while await self.command("queue.spool") or await self.command("queue.list", everything=True, limit=1):
+            while (  # noqa: ASYNC110 - it is about another process
+                await self.command("queue.spool") or await self.command("queue.list", everything=True, limit=1)
+            ):
                 await anyio.sleep(0.02)
 
     # -- owners --------------------------------------------------------------------------------------------------------

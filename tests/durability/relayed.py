@@ -1,4 +1,4 @@
-"""What the relay's next hop was given, against what we have on record: the one check of every test that kills owners."""
+"""What the relay's next hop was given, against our records: one check for all who kill owners."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from daimon_mcp.store.consistency import findings
 PEERS = 3
 PROGRAMS = 3
 A_SESSION = 30  # mails, at most
-OUTSIDE = ("ann@example.org", "bob@example.net")
+OUTSIDE: tuple[str, str] = ("ann@example.org", "bob@example.net")
 LARGE = 500_000  # octets: more than is kept in memory
 
 
@@ -246,7 +246,8 @@ class Load:
     def _recipients(self, count: int) -> list[str]:
         if not self._outside:
             return [self._inbox]
-        return ([OUTSIDE[0]], [self._inbox], list(OUTSIDE), [*OUTSIDE, self._inbox])[count % 4]
+        ann, bob = OUTSIDE
+        return ([ann], [self._inbox], [ann, bob], [ann, bob, self._inbox])[count % 4]
 
     async def _again_once(self, session: Callable[[], Any]) -> None:
         with contextlib.suppress(Broken, OSError, EOFError):
@@ -345,8 +346,8 @@ async def check(database: Any, said: Said, *, outside: bool = True) -> None:
 
 async def test_mail_survives_kill_9_at_every_stage(make_folder: Make, free_tcp_port_factory: Callable[[], int]) -> None:
     moments = [
-        "client: AUTH", "client: half of the content", "client: final dot", "client: 250 to a peer",
-        "client: 250 to a program", "relay: RCPT", "relay: content", "relay: content, not taken", "any",
+        "client: half of the content", "client: 250 to a peer", "client: 250 to a program",
+        "relay: RCPT", "relay: content", "relay: content, not taken",
     ]  # fmt: skip
     said, unsure = await rounds(make_folder, (free_tcp_port_factory(), free_tcp_port_factory()), moments)
     assert len(said.received) > len(moments)
@@ -358,7 +359,7 @@ async def test_mail_survives_kill_9_at_every_stage(make_folder: Make, free_tcp_p
 async def test_mail_survives_kill_9_many_times(make_folder: Make, free_tcp_port_factory: Callable[[], int]) -> None:
     chance = random.Random(9)
     every = [*(f"client: {each}" for each in CLIENT), *(f"relay: {each}" for each in RELAY)]
-    moments = [*every * 5, *["any"] * 60]
+    moments = [*every * 3, *["any"] * 25]
     chance.shuffle(moments)
     said, _ = await rounds(make_folder, (free_tcp_port_factory(), free_tcp_port_factory()), moments)
     assert len(said) > 10 * len(moments)
@@ -381,13 +382,11 @@ async def test_a_full_disk_puts_mail_off_and_loses_none(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(load.be_peer, 1)
         tasks.start_soon(load.be_program, 1)
-        for _ in range(2):
-            before = len(said)
-            await eventually(lambda before=before: len(said) > before + 10)
+        await eventually(lambda: len(said) > 10)
+        largest = max(each.stat().st_size for each in folder.path.rglob("*") if each.is_file())
+        with server.files_at_most(largest + 4096):
             said.refusals.clear()
-            largest = max(each.stat().st_size for each in folder.path.rglob("*") if each.is_file())
-            with server.files_at_most(largest + 4096):
-                await eventually(lambda: len(said.refusals) > 20)
+            await eventually(lambda: len(said.refusals) > 20)
         before = len(said)
         await eventually(lambda: len(said) > before + 10)
         said.done = True

@@ -149,7 +149,7 @@ async def test_who_leaves_before_the_handshake_leaves_nothing_behind(server_tls:
 
     before = left()
     async with await loop.create_server(Peer, "127.0.0.1", 0) as server:
-        for _ in range(3):
+        async def come_and_go() -> None:
             with socket.create_connection(server.sockets[0].getsockname()):
                 transport, protocol = await made.get()
                 transport.close()
@@ -159,7 +159,6 @@ async def test_who_leaves_before_the_handshake_leaves_nothing_behind(server_tls:
                 )
             for _ in range(10):
                 await anyio.lowlevel.checkpoint()
-    del transport, protocol
     assert left() == before
     assert not problems
 
