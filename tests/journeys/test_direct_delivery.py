@@ -47,13 +47,14 @@ class Internet:
         return (await becomes(self.daimon, self.agent, message_id, *statuses))["deliveries"]
 
     async def put_off(self, message_id: str, attempts: int = 1) -> list[dict[str, Any]]:
-        """The deliveries of a message, once each was tried so often, and at least one is to be tried again."""
+        """The deliveries of a message, once each was tried so often to the end, and one is to be tried again."""
 
         async def look() -> list[dict[str, Any]] | None:
-            message = await self.agent.do("get_message", message_id=message_id)
-            found: list[dict[str, Any]] = message["deliveries"]
-            done = all(each["attempts"] >= attempts and each.get("last_reply") for each in found)
-            return found if done and message["delivery_status"] == "queued" else None
+            story = await self.agent.do("explain_delivery", message_id=message_id)
+            found: list[dict[str, Any]] = story["deliveries"]
+            ended = all(each.get("ended_at") for each in story["timeline"] if each["what"] == "attempt")
+            done = ended and all(each["attempts"] >= attempts for each in found)
+            return found if done and story["delivery_status"] == "queued" else None
 
         return await until(self.daimon, look)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from daimon_mcp.domain.clock import iso, iso_or_none
+from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.domains import Checked, DnsRecord, Purpose, RecordState
 from daimon_mcp.store.domains import StoredDomain
 from daimon_mcp.texts import Texts, render
@@ -20,8 +20,8 @@ def summary(domain: StoredDomain) -> dict[str, Any]:
         "domain": domain.name,
         "status": str(domain.status),
         "created_at": iso(domain.created_at),
-        "checked_at": iso_or_none(domain.checked_at),
-        "verified_at": iso_or_none(domain.verified_at),
+        **({"checked_at": iso(domain.checked_at)} if domain.checked_at is not None else {}),
+        **({"verified_at": iso(domain.verified_at)} if domain.verified_at is not None else {}),
     }
 
 
