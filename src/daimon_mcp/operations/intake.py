@@ -16,6 +16,7 @@ from daimon_mcp.store import incoming
 log = logging.getLogger(__name__)
 
 MOST_TRIES = 3
+MOST_DEATHS = 10  # of processes with a mail in their hands: most die for other reasons, and mail is kept out for none
 
 Turn = Callable[[], Awaitable[None]]
 
@@ -44,7 +45,7 @@ class Intake:
             await self._done(no, None)
             return
         try:
-            if no in self.spool.left_over and stored.tries > MOST_TRIES:
+            if no in self.spool.left_over and stored.tries > MOST_DEATHS:
                 raise RuntimeError("it ended the process each time it was read")
             await (self._submitting if stored.origin == incoming.SUBMISSION else self._receiving).file(stored, turn)
         except Exception as error:

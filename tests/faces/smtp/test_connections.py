@@ -149,16 +149,20 @@ async def test_who_leaves_before_the_handshake_leaves_nothing_behind(server_tls:
 
     before = left()
     async with await loop.create_server(Peer, "127.0.0.1", 0) as server:
+
         async def come_and_go() -> None:
             with socket.create_connection(server.sockets[0].getsockname()):
                 transport, protocol = await made.get()
                 transport.close()
                 hello = b"\x16\x03\x01\x02\x00\x01"
                 assert not await handshake.start_tls(
-                    transport, protocol, server_tls, early=lambda hello=hello: hello, shutdown_seconds=1
+                    transport, protocol, server_tls, early=lambda: hello, shutdown_seconds=1
                 )
             for _ in range(10):
                 await anyio.lowlevel.checkpoint()
+
+        for _ in range(3):
+            await come_and_go()
     assert left() == before
     assert not problems
 

@@ -18,8 +18,11 @@ from daimon_mcp.operations.submitting import Submitter
 class LoggedIn(Protocol):
     """A session, as it is seen here."""
 
-    dismissed: str | None
     account_changed: bool
+
+    def dismiss(self, reply: str) -> None:
+        """End it with `reply` as soon as it waits for its peer."""
+        ...
 
 
 class Logins:
@@ -63,7 +66,7 @@ class Logins:
 
     def _dismiss(self, sessions: Iterable[LoggedIn]) -> None:
         for session in sessions:
-            session.dismissed = replies.LOGIN_ENDED
+            session.dismiss(replies.LOGIN_ENDED)
         if sessions:
             for listener in self._listeners:
                 for member in listener.members:

@@ -57,11 +57,14 @@ class Session(Dialogue):
         self.helo = ""
         self.esmtp = False
         self.transaction: Transaction | None = None
-        # The reply that ends it as soon as it waits for its peer, even within content; then the connection must `wake`.
-        self.dismissed: str | None = None
+        self.dismissed: str | None = None  # its last reply, once it was dismissed
         self._content: Content | None = None
         self._errors = 0
         self._waiting_since = service.clock.now()
+
+    def dismiss(self, reply: str) -> None:
+        """End it with `reply` as soon as it waits for its peer, even within content. Its connection must `wake`."""
+        self.dismissed = reply
 
     # What a kind of listener decides. Each raises Refused (the core's reasons) or Rejected (a reply line).
 

@@ -211,7 +211,7 @@ class SubmissionSession(Session):
         except Refused as refused:
             log.info("refused to %s: %s", submitter.account_id, refused)
             if refused.code is RefusalCode.UNAUTHORIZED:  # logged in with what was on its way out already
-                self.dismissed = replies.LOGIN_ENDED
+                self.dismiss(replies.LOGIN_ENDED)
                 raise Rejected(replies.NOT_TAKEN) from None
             raise Rejected(await explained(self._office.guide, refused, submitter.actor, self.cid)) from None
 
