@@ -16,7 +16,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trustme
@@ -49,7 +49,6 @@ class Bench:
     rounds: int
     seconds: float
     queued: int
-    peers: dict[str, str] = field(default_factory=dict[str, str])
 
     @asynccontextmanager
     async def server(self, name: str, load: Load) -> AsyncGenerator[Load]:
@@ -239,9 +238,9 @@ async def _measure(rows: list[str], rounds: int, *, quick: bool) -> None:
     report = Report(f"SMTP: {rounds} rounds in turns")
     issued = trustme.CA().issue_cert("localhost", "127.0.0.1")
     certificate = issued.private_key_and_cert_chain_pem.bytes()
-    report.note(
-        "Raised for this load, in our configuration: " + "; ".join(RAISED.replace("]\n", "] ").split("\n")[1:-1])
-    )
+    report.note("Raised for this load, in our configuration:")
+    for line in RAISED.split():
+        report.note(f"  {line}")
     with tempfile.TemporaryDirectory(prefix="bench-smtp-") as base:
         account = await prepare(Path(base), certificate)
         bench = Bench(Path(base), certificate, account, rounds, 1.0 if quick else 3.0, 500 if quick else 3000)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,23 +125,15 @@ class Peer:
     folder: Path
 
 
-Start = Callable[[bytes], AbstractAsyncContextManager[Peer]]
-"""Runs a server with this certificate chain and key (PEM)."""
-
-
 @contextmanager
-def _folder(name: str, root: Path) -> Generator[Path]:
-    """A folder for one server inside a root folder."""
-    with instance_folder(name) as made:
-        if root == tool("debs/mail"):
-            yield made
-            return
-        folder = root / "run" / made.name
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder)
+def _exim_folder(root: Path) -> Generator[Path]:
+    """A folder inside the root folder that Exim runs in, and gone after it."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=root / "run"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @asynccontextmanager
@@ -212,7 +205,7 @@ async def exim(certificate: bytes) -> AsyncGenerator[Peer]:
         if not (root / "dev" / name).exists():
             os.mknod(root / "dev" / name, stat.S_IFCHR | 0o666, number)
             (root / "dev" / name).chmod(0o666)
-    with _folder("exim-bench", root) as folder:
+    with _exim_folder(root) as folder:
         port = free_port()
         here = f"/run/{folder.name}"
         (folder / "certificate.pem").write_bytes(certificate)

@@ -135,11 +135,11 @@ class Folder:
 
     async def settled(self) -> None:
         """Return when all that was accepted is filed, and nothing waits to be relayed. Raises TimeoutError."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(2 * PATIENCE):  # what many kills left is filed one by one
             while (  # noqa: ASYNC110 - it is about another process
                 await self.command("queue.spool") or await self.command("queue.list", everything=True, limit=1)
             ):
-                await anyio.sleep(0.02)
+                await anyio.sleep(0.2)
 
     # -- owners --------------------------------------------------------------------------------------------------------
 

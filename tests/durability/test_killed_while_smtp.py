@@ -26,8 +26,6 @@ from tests.support.sink import Sink
 
 from daimon_mcp.store.consistency import findings
 
-PEERS = 3
-PROGRAMS = 3
 A_SESSION = 30  # mails, at most
 OUTSIDE: tuple[str, str] = ("ann@example.org", "bob@example.net")
 LARGE = 500_000  # octets: more than is kept in memory
@@ -284,8 +282,8 @@ async def kill_at(server: Server, sink: Sink, load: Load, moment: str, chance: r
     await server.gone()
 
 
-async def rounds(make_folder: Make, ports: tuple[int, int], moments: list[str]) -> tuple[Said, int]:
-    """A server with its clients, killed at each of the moments; then everything is looked for."""
+async def rounds(make_folder: Make, ports: tuple[int, int], moments: list[str], *, clients: int) -> tuple[Said, int]:
+    """A server with `clients` peers and programs each, killed at each of the moments; then everything is looked for."""
     chance = random.Random(len(moments))
     async with Sink() as sink:
         folder = make_folder(
@@ -300,9 +298,8 @@ async def rounds(make_folder: Make, ports: tuple[int, int], moments: list[str]) 
         await server.start()
         load = Load(server, ports, inbox, login)
         async with anyio.create_task_group() as tasks:
-            for number in range(PEERS):
+            for number in range(clients):
                 tasks.start_soon(load.be_peer, number)
-            for number in range(PROGRAMS):
                 tasks.start_soon(load.be_program, number)
             for moment in moments:
                 await kill_at(server, sink, load, moment, chance)
@@ -349,7 +346,8 @@ async def test_mail_survives_kill_9_at_every_stage(make_folder: Make, free_tcp_p
         "client: half of the content", "client: 250 to a peer", "client: 250 to a program",
         "relay: RCPT", "relay: content", "relay: content, not taken",
     ]  # fmt: skip
-    said, unsure = await rounds(make_folder, (free_tcp_port_factory(), free_tcp_port_factory()), moments)
+    ports = free_tcp_port_factory(), free_tcp_port_factory()
+    said, unsure = await rounds(make_folder, ports, moments, clients=1)
     assert len(said.received) > len(moments)
     assert len(said.submitted) > len(moments)
     assert unsure >= 2  # both times the sink had the content in its hands
@@ -361,7 +359,8 @@ async def test_mail_survives_kill_9_many_times(make_folder: Make, free_tcp_port_
     every = [*(f"client: {each}" for each in CLIENT), *(f"relay: {each}" for each in RELAY)]
     moments = [*every * 3, *["any"] * 25]
     chance.shuffle(moments)
-    said, _ = await rounds(make_folder, (free_tcp_port_factory(), free_tcp_port_factory()), moments)
+    ports = free_tcp_port_factory(), free_tcp_port_factory()
+    said, _ = await rounds(make_folder, ports, moments, clients=3)
     assert len(said) > 10 * len(moments)
 
 

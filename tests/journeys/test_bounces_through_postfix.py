@@ -40,6 +40,8 @@ async def test_a_mail_to_nobody_comes_back_and_is_told_of(tmp_path: Path, verp: 
         assert await events(w, sent["id"]) == ["message.sent", "message.bounced"]
         [bounce] = await w.arrived(ROBO)
         assert (bounce["kind"], bounce["thread_id"]) == ("bounce", sent["thread_id"])
+        read = (await w.agent.call("get_message", message_id=bounce["id"])).text
+        assert "\nNot delivered: ann@gone.test 5.1.1: the address does not exist\n" in read
         [suppressed] = (await w.agent.do("list_suppressions"))["suppressions"]
         assert (suppressed["address"], suppressed["message_id"]) == ("ann@gone.test", sent["id"])
         again = await w.agent.call("send_email", **NOTE, to="ann@gone.test")
@@ -88,6 +90,8 @@ async def test_late_mail_is_late_and_not_lost(tmp_path: Path, verp: bool) -> Non
         await w.postfix.log.says("sender delay notification")
         [warning] = await w.arrived(ROBO)
         assert warning["thread_id"] == sent["thread_id"]
+        read = (await w.agent.call("get_message", message_id=warning["id"])).text
+        assert f"\nDelayed: {ANN} 4.3.2: the receiving mail system takes no mail at present\n" in read
         assert await states(w, sent["id"]) == {ANN: "sent"}
         story = await w.agent.call("explain_delivery", message_id=sent["id"])
         assert f"Report {warning['id']}: {ANN} delayed 4.3.2: " in story.text
@@ -143,6 +147,8 @@ async def test_success_that_was_asked_for_is_told(tmp_path: Path, verp: bool) ->
         assert (await events(w, id_))[-1] == "message.delivered"
         [told] = await w.arrived(ROBO)
         assert told["thread_id"] == found["thread_id"]
+        read = (await w.agent.call("get_message", message_id=told["id"])).text
+        assert "\nDelivered: ann@home.test 2.0.0: it was delivered\n" in read
         raw = await w.raw(told["id"])
         assert b"Original-Envelope-Id: ticket-7\r\n" in raw
         assert b"Original-Recipient: rfc822;ann@home.test\r\n" in raw
@@ -194,6 +200,30 @@ async def test_a_made_up_bounce(tmp_path: Path, verp: bool) -> None:
         await w.arrived(ROBO, len(paths))
         assert await states(w, sent["id"]) == {ANN: "sent" if verp else "bounced"}
         assert len((await w.agent.do("list_suppressions"))["suppressions"]) == (0 if verp else 1)
+
+
+@pytest.mark.parametrize(
+    ("subject", "state"),
+    [
+        ("Warning: could not send message for past 4 hours", "sent"),
+        ("Mail delayed", "sent"),
+        ("Your message came back", "bounced"),
+    ],
+)
+async def test_words_that_nobody_understands_come_to_a_return_path(tmp_path: Path, subject: str, state: str) -> None:
+    async with world(tmp_path, relay={"verp": True}) as w:
+        sent = await w.agent.do("send_email", **NOTE, to=ANN)
+        [stored] = await w.relayed(sent["id"])
+        words = f"From: MAILER-DAEMON@far.test\r\nSubject: {subject}\r\n\r\nSee the subject.\r\n"
+
+        def say() -> None:
+            with smtplib.SMTP(w.postfix.host, w.postfix.port, "far.test") as client:
+                client.sendmail("", [stored.mail_from], words)
+
+        await asyncio.to_thread(say)
+        [arrived] = await w.arrived(ROBO)
+        assert (arrived["kind"], arrived["thread_id"]) == ("bounce", sent["thread_id"])
+        assert await states(w, sent["id"]) == {ANN: state}
 
 
 async def test_an_answer_by_a_machine_to_the_return_path_is_no_bounce(tmp_path: Path) -> None:

@@ -258,6 +258,7 @@ async def test_servers_at_private_addresses_are_for_those_who_ask_for_them(tmp_p
     ("recipient", "zone", "named"),
     [
         ("ann@bücher.test", f"xn--bcher-kva.test. MX 5 mx.b.test.\nmx.b.test. A {FIRST}", "ann@xn--bcher-kva.test"),
+        ("ann@six.test", f"six.test. MX 5 mx.six.test.\nmx.six.test. AAAA ::1\nmx.six.test. A {FIRST}", "ann@six.test"),
         ("ann@alias.test", "alias.test. CNAME real.test.\nreal.test. MX 5 mx1.far.test.", "ann@alias.test"),
     ],
 )
@@ -265,8 +266,9 @@ async def test_names_of_every_kind_are_found(tmp_path: Path, recipient: str, zon
     plain = Sink(extensions=("PIPELINING", "SIZE"))
     async with internet(tmp_path, sinks={FIRST: plain}) as net:
         net.dns.add(zone)
-        await net.becomes(await net.send(recipient), "sent")
+        await net.becomes(await net.send(recipient, subject="Grüße", body="Wörter, 漢字"), "sent")
         assert net.taken(FIRST) == [(named,)]
+        assert plain.messages[0].wire.isascii()  # it does not offer 8BITMIME
 
 
 async def test_after_hours_the_sender_is_warned_and_after_days_told(tmp_path: Path) -> None:

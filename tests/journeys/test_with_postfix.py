@@ -235,7 +235,7 @@ async def test_several_recipients_are_told_one_by_one(tmp_path: Path, route: Cal
 async def test_postfix_comes_back_when_it_is_put_off_and_is_known_from_then_on(tmp_path: Path) -> None:
     zone = 'far.test. TXT "v=spf1 ip4:127.0.0.1 -all"'
     async with nameserver(zone) as dns:
-        strict = {"greylist_seconds": 1, "trusted_networks": []}
+        strict: dict[str, Any] = {"greylist_seconds": 1, "trusted_networks": []}
         async with world(tmp_path, settings={"smtp": strict, "dns": {"nameservers": [dns.address]}}) as w:
             for number in (1, 2):
                 await w.hand_in([ROBO], FROM + b"Subject: Hello\r\n\r\nx\r\n")

@@ -18,6 +18,8 @@ from daimon_mcp.mail.sanitize import clean_line, clean_text
 from daimon_mcp.mail.structure import analyse
 from daimon_mcp.mail.xtext import decode
 
+_LATE = re.compile(r"\b(?:warning|delay(?:ed)?|deferred|not yet|still)\b", re.IGNORECASE)
+
 MAX_TEXT = 20_000
 MAX_TEXT_RECIPIENTS = 100
 
@@ -211,6 +213,11 @@ def is_mailer(headers: Mapping[str, str], sender: str) -> bool:
 def is_mailer_address(email: str) -> bool:
     """Whether it is an address that mail systems write from."""
     return bool(_MAILER.match(email))
+
+
+def is_late_notice(subject: str) -> bool:
+    """Whether a subject says that mail is late, and not that it is lost. Evidence only of what mail systems write."""
+    return bool(_LATE.search(subject[:300]))
 
 
 def is_bounce_text(text: str) -> bool:

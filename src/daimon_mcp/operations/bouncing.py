@@ -10,6 +10,7 @@ from daimon_mcp.domain.changes import MessageChanged
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.lists import Direction, Hold, verdict
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus
+from daimon_mcp.mail.bounces import is_late_notice
 from daimon_mcp.operations.settling import settle_status
 from daimon_mcp.operations.suppressing import BOUNCED, COMPLAINED, is_for_good, suppress
 from daimon_mcp.store import compiled as sql
@@ -97,14 +98,17 @@ def apply_report(
     if queued is None:
         return
     deliveries = queue.deliveries_in(tx, queued.no)
-    bounce: dict[str, Any] = content.reading.get("bounce") or _UNREAD
+    bounce: dict[str, Any] = content.reading.get("bounce") or {"failures": []}
     if bounce.get("complaint"):
         _tell_complaint(tx, inbox, original, bounce, [each.recipient for each in deliveries], now)
         return
     if delivery_no is not None:
         deliveries = [each for each in deliveries if each.no == delivery_no]
+    groups: Sequence[dict[str, Any]] = bounce["failures"]
+    if not groups and delivery_no is not None and not is_late_notice(content.subject):
+        groups = _UNREAD["failures"]
     settled = False
-    for failure in bounce["failures"] or (_UNREAD["failures"] if delivery_no is not None else ()):
+    for failure in groups:
         state = _STATES.get(failure["action"])
         if state is None:
             continue

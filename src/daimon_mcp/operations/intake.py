@@ -64,7 +64,7 @@ class Intake:
 
     async def _failed(self, no: int, tries: int) -> bool:
         """Count a failure; whether it was the last."""
-        last = tries + 1 >= MOST_TRIES
+        last = tries + 1 >= (MOST_DEATHS if no in self.spool.left_over else MOST_TRIES)  # deaths are among them
         statement = sql.incoming_failed if last else sql.incoming_try
         await self._core.database.write(lambda tx: tx.run(statement, no=no))
         return last

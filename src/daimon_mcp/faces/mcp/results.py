@@ -276,6 +276,16 @@ _LONG_URL = 120
 _MOST_LINKS = 10
 
 
+# What a report says of a recipient (RFC 3464 §2.3.3); anything else is that it was not reached.
+_BECAME = {
+    "delayed": "Delayed",
+    "delivered": "Delivered",
+    "relayed": "Handed on",
+    "expanded": "Handed on",
+    "complained": "Complained",
+}
+
+
 def _read_out(message: View) -> list[tuple[str, str]]:
     """What the reading rules found that the text itself does not say."""
     found = [("Code", f"{each['value']} ({each['kind']})") for each in message.get("codes", ())]
@@ -286,7 +296,9 @@ def _read_out(message: View) -> list[tuple[str, str]]:
     found.append(("Invitation", ", ".join(each for each in what if each)))
     bounce: View = message.get("bounce") or {}
     failures: Sequence[View] = bounce.get("failures", ())
-    found += [("Not delivered", f"{each['recipient']} {each['status']}: {each['reason']}") for each in failures]
+    for each in failures:
+        title = _BECAME.get(each["action"], "Not delivered")
+        found.append((title, f"{each['recipient']} {each['status']}: {each['reason']}"))
     return found
 
 
