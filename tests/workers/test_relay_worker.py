@@ -56,6 +56,7 @@ class MemoryQueue:
     failures: list[str] = field(default_factory=list[str])  # operations that fail next, each once
     taken: set[str] = field(default_factory=set[str])  # ids of deliveries that somebody else has claimed by now
     renewed: list[str] = field(default_factory=list[str])
+    partly: dict[str, dict[int, Attempt]] = field(default_factory=dict[str, dict[int, Attempt]])
     begun: list[str] = field(default_factory=list[str])  # ids of deliveries whose content was put down to have begun
     changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -113,10 +114,16 @@ class MemoryQueue:
         """There are none: leases do not run out here."""
 
     async def record(self, message: ClaimedMessage, results: Mapping[int, Attempt]) -> None:
-        """Keep it."""
+        """Keep it; in `recorded` when all of the message's deliveries have their results."""
         await anyio.lowlevel.checkpoint()
         self._maybe_fail("record")
-        self.recorded.append((message.message_id, dict(results)))
+        known = self.partly.setdefault(message.message_id, {})
+        known.update(results)
+        self._tell()
+        if len(known) < len(message.deliveries):
+            return
+        results = dict(sorted(self.partly.pop(message.message_id).items()))
+        self.recorded.append((message.message_id, results))
         del self.leased[message.message_id]
         if any(attempt.outcome is Outcome.DEFERRED for attempt in results.values()):
             self.waiting.append((self.clock.now() + MINUTE, message))

@@ -227,14 +227,19 @@ class RelayWorker:
         claim = _Claim(message, len(groups))
         if len(groups) == 1:
             ((destination, deliveries),) = groups.items()
-            await self._to_one(claim, destination, deliveries, cid)
+            await self._settle(claim, destination, deliveries, cid)
         else:
             async with anyio.create_task_group() as tasks:
                 for destination, deliveries in groups.items():
-                    tasks.start_soon(self._to_one, claim, destination, deliveries, cid)
+                    tasks.start_soon(self._settle, claim, destination, deliveries, cid)
+
+    async def _settle(self, claim: _Claim, destination: str, deliveries: Sequence[ClaimedDelivery], cid: str) -> None:
+        """To one destination, and on record: what another one is slow with keeps no answer from being told."""
+        await self._to_one(claim, destination, deliveries, cid)
         self._recording += 1
         try:
-            await self._record(message, claim.results)
+            results = {each.no: claim.results[each.no] for each in deliveries if each.no in claim.results}
+            await self._record(claim.message, results)
         finally:
             self._recording -= 1
             self._wake.set()

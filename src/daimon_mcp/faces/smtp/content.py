@@ -72,12 +72,12 @@ class Content:
         self._bound(end)
         raw = self._take(end + 2)
         del buffer[: len(_END) - 2]
-        self._check(raw)
+        dotted = self._check(raw)
         if not self._dropping and not self._hold(len(raw)):
             self._no_room = True
         if wire_log.isEnabledFor(logging.DEBUG):
             wire_log.debug("C: [%d octets]", self._size)
-        return (yield from self._result(raw))
+        return (yield from self._result(raw, dotted=dotted))
 
     def taken(self) -> None:
         """The file, if there is one, is not ours any more."""
@@ -105,30 +105,30 @@ class Content:
         self._passed += octets
         return raw
 
-    def _check(self, raw: bytes) -> None:
-        """Count `raw`, and look for a bare CR or LF. It neither begins nor ends within `CRLF.`."""
-        self._size += len(raw) - raw.count(b"\r\n.")
-        if not self._bare:
-            rest = raw.replace(b"\r\n", b"")
-            self._bare = b"\n" in rest or b"\r" in rest
+    def _check(self, raw: bytes) -> bool:
+        """Count `raw`, and look for a bare CR or LF; whether it has doubled dots. It is not cut within `CRLF.`."""
+        dots = raw.count(b"\r\n.")
+        self._size += len(raw) - dots
+        self._bare = self._bare or _has_bare(raw)
+        return dots > 0
 
     def _pass_on(self, octets: int) -> Steps[None]:
         """Move the first `octets` of the buffer to the file, or nowhere if they are not to be kept."""
         first = self._passed == 0
         raw = self._take(octets)
-        self._check(raw)
+        dotted = self._check(raw)
         if self._dropping:
             self.release()
             return
         if self._file is None:
             self._file = self._service.spool.begin()
         try:
-            yield from ask(partial(self._file.write, _plain(raw, first=first)))
+            yield from ask(partial(self._file.write, _plain(raw, dotted=dotted, first=first)))
         except OSError as error:
             self._disk_failed(error)
         self._hold(len(self._buffer))
 
-    def _result(self, raw: bytes) -> Steps[ReceivedContent | str]:
+    def _result(self, raw: bytes, *, dotted: bool) -> Steps[ReceivedContent | str]:
         """What `read` returns; `raw` is the last of the content."""
         if self._no_room:
             log.info("mail put off: too much at once")
@@ -140,11 +140,11 @@ class Content:
         if self._no_disk:
             return replies.NO_DISK
         if self._file is None and len(raw) <= IN_MEMORY:
-            return _plain(raw, first=True)
+            return _plain(raw, dotted=dotted, first=True)
         first = self._file is None
         self._file = self._file or self._service.spool.begin()
         try:
-            content = yield from ask(partial(self._file.finish, _plain(raw, first=first)))
+            content = yield from ask(partial(self._file.finish, _plain(raw, dotted=dotted, first=first)))
         except OSError as error:
             self._disk_failed(error)
             return replies.NO_DISK
@@ -163,9 +163,21 @@ class Content:
         return self._service.budget.hold(more)
 
 
-def _plain(raw: bytes, *, first: bool) -> bytes:
-    """`raw` without the doubling of its dots, and without the CRLF that was put before the `first` of it."""
-    plain = raw.replace(b"\r\n.", b"\r\n")
+def _has_bare(raw: bytes) -> bool:
+    """Whether there is a CR or LF that is not a half of CRLF.
+
+    CR, LF and CRLF each end one line for `splitlines`, so there are as many lines as CRs and as LFs when all are CRLF.
+    The quickest of the ways to look: large mail is mostly this.
+    """
+    ends = raw.count(b"\n")
+    if raw.count(b"\r") != ends:
+        return True
+    return len(raw.splitlines()) != ends + (bool(raw) and not raw.endswith((b"\r", b"\n")))
+
+
+def _plain(raw: bytes, *, dotted: bool, first: bool) -> bytes:
+    """`raw` without the doubling of its dots, if it is `dotted`, and without the CRLF put before the `first` of it."""
+    plain = raw.replace(b"\r\n.", b"\r\n") if dotted else raw
     return plain[2:] if first else plain
 
 
