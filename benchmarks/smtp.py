@@ -125,7 +125,9 @@ async def starttls(bench: Bench, report: Report) -> None:
 
 async def _size(bench: Bench, report: Report, what: str, size: int, aim: float) -> None:
     progress(what)
-    load = Load(port=0, connections=10, size=size, seconds=bench.seconds)
+    # Of the largest only so many as may wait to be filed (1 GiB): more would be put off.
+    seconds = bench.seconds if size < LARGE else bench.seconds / 2
+    load = Load(port=0, connections=10, size=size, seconds=seconds)
     measured = await bench.cells(load, ("Postfix",))
     _show(report, what, measured)
     report.at_least(f"{what}: ours / Postfix", _rates(measured[OURS]), _best(measured), aim)

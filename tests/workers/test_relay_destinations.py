@@ -170,7 +170,7 @@ async def test_a_message_that_waits_for_one_destination_has_left_for_the_other()
             await gate.reached()
             await running.queue.until(lambda: len(outcomes_of(running.queue, "fast")) == 3)
             # The answer of the quick one is on record although the slow one has not answered.
-            await running.queue.until(lambda: [list(each) for each in running.queue.partly.values()] == [[2]] * 6)
+            await running.queue.until(lambda: [2] in [list(each) for each in running.queue.partly.values()])
             assert len(fast.messages) >= 4
             gate.open()
             await running.queue.until_recorded(9)

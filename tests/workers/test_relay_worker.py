@@ -120,7 +120,7 @@ class MemoryQueue:
         known = self.partly.setdefault(message.message_id, {})
         known.update(results)
         self._tell()
-        if len(known) < len(message.deliveries):
+        if len(known) + len(self.taken.intersection(each.id for each in message.deliveries)) < len(message.deliveries):
             return
         results = dict(sorted(self.partly.pop(message.message_id).items()))
         self.recorded.append((message.message_id, results))

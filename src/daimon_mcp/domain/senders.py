@@ -53,12 +53,19 @@ def owns(owned: Collection[str], address: str) -> bool:
     local, at, domain = address.rpartition("@")
     if not at or not local or not domain or len(local) > MAX_LOCAL or len(domain) > MAX_DOMAIN:
         return False
-    if len(local) > 2 and local[0] == local[-1] == '"':
-        local = _ESCAPED.sub(r"\1", local[1:-1])
+    local = unquoted(address).rpartition("@")[0]
     local = local.lower() if local.isascii() else unicodedata.normalize("NFC", local)
     base = split_subaddress(local)[0]
     forms = _domain_forms(domain)
     return any(f"{name}@{form}" in owned for name in (local, base) if name for form in forms)
+
+
+def unquoted(address: str) -> str:
+    """`address` with its local part out of quotes: the mailbox is the same (RFC 5321 §4.1.2)."""
+    local, at, domain = address.rpartition("@")
+    if len(local) > 2 and local[0] == local[-1] == '"':
+        local = _ESCAPED.sub(r"\1", local[1:-1])
+    return f"{local}{at}{domain}"
 
 
 def sender_not_owned(

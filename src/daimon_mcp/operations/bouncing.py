@@ -86,13 +86,15 @@ def apply_report(
     content: Content,
     now: int,
     *,
+    believed: bool,
     delivery_no: int | None = None,
 ) -> None:
     """Settle the recipients a report names, or the one of `delivery_no`. Only those of this message, and only from
     `sent` or `outcome_unknown`, or while its content is under way.
 
     A recipient that is not there for good is not written to again. A complaint settles nothing: it is told, once for
-    each recipient, who is not written to again either.
+    each recipient, who is not written to again either. That lasts, so it takes a report that is `believed`: one whose
+    sender nobody vouches for, and that came to no return path of ours, could be made up by any other recipient.
     """
     queued = queue.by_message_in(tx, original.seq)
     if queued is None:
@@ -100,7 +102,8 @@ def apply_report(
     deliveries = queue.deliveries_in(tx, queued.no)
     bounce: dict[str, Any] = content.reading.get("bounce") or {"failures": []}
     if bounce.get("complaint"):
-        _tell_complaint(tx, inbox, original, bounce, [each.recipient for each in deliveries], now)
+        whom = [each.recipient for each in deliveries if delivery_no in (None, each.no)]
+        _tell_complaint(tx, inbox, original, bounce, whom, now, suppresses=believed)
         return
     if delivery_no is not None:
         deliveries = [each for each in deliveries if each.no == delivery_no]
@@ -127,7 +130,7 @@ def apply_report(
                 reply_text=failure["diagnostic"][:_MOST_DIAGNOSTIC] or None,
             )
             settled = True
-            if state is DeliveryState.BOUNCED and is_for_good(failure["status"]):
+            if believed and state is DeliveryState.BOUNCED and is_for_good(failure["status"]):
                 suppress(
                     tx, inbox.account_no, delivery.recipient, why=BOUNCED, reply=failure["diagnostic"],
                     message_id=original.id, now=now,
@@ -162,7 +165,14 @@ def complained(bounce: dict[str, Any], recipients: Sequence[str]) -> list[str]:
 
 
 def _tell_complaint(
-    tx: Transaction, inbox: Inbox, original: StoredMessage, bounce: dict[str, Any], recipients: Sequence[str], now: int
+    tx: Transaction,
+    inbox: Inbox,
+    original: StoredMessage,
+    bounce: dict[str, Any],
+    recipients: Sequence[str],
+    now: int,
+    *,
+    suppresses: bool,
 ) -> None:
     """Suppress those who complained and record `message.complained`, unless an earlier complaint said the same."""
     told = complained(bounce, recipients)
@@ -172,7 +182,7 @@ def _tell_complaint(
         same = earlier.get("complaint") and earlier["original_message_id"] == bounce["original_message_id"]
         if same and set(told) <= set(complained(earlier, recipients)):
             return
-    for address in told:
+    for address in told if suppresses else ():
         suppress(
             tx, inbox.account_no, address, why=COMPLAINED, reply=bounce["complaint"], message_id=original.id, now=now
         )

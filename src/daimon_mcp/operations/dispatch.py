@@ -112,7 +112,9 @@ def receive_copy(
     hold_reason: str | None = None
     if original is not None:
         thread_seq = original.thread_seq
-        apply_report(tx, inbox, original, content, now, delivery_no=delivery_no)
+        vouched = authentication is None or authentication["verdict"] == "pass"
+        believed = delivery_no is not None or vouched
+        apply_report(tx, inbox, original, content, now, believed=believed, delivery_no=delivery_no)
     elif thread_seq is None:
         senders = [each for each in (content.from_["email"], mail_from) if each]
         hold_reason = verdict(lists.for_inbox(tx, inbox.account_no, inbox.no, Direction.RECEIVE), senders) or hold

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+
+import anyio
 
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.operations.core import Core
@@ -48,6 +51,11 @@ class Intake:
             if no in self.spool.left_over and stored.tries > MOST_DEATHS:
                 raise RuntimeError("it ended the process each time it was read")
             await (self._submitting if stored.origin == incoming.SUBMISSION else self._receiving).file(stored, turn)
+        except asyncio.CancelledError:
+            if no in self._counted:  # we are being stopped, and that is nothing the mail did
+                with anyio.CancelScope(shield=True):
+                    await self._core.database.write(lambda tx: tx.run(sql.incoming_untry, no=no))
+            raise
         except Exception as error:
             if isinstance(error, Refused) and error.code is RefusalCode.STORE_UNAVAILABLE:
                 raise  # the disk's fault, and not the mail's: it waits until there is room again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from daimon_mcp.store import incoming
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.incoming import NewIncoming, StoredIncoming
 
+SUSPECTS = 64  # rows, oldest first, that may have been underway when the last process ended; also looked at at once
 PATIENCE = 1.0  # seconds that a reader waits for mail acknowledged before it asked
 
 
@@ -58,7 +60,8 @@ class Spool:
         while rows := await self._core.database.all(sql.incoming_due, after=after, limit=1000):
             for no, size in rows:
                 self._add(no, size)
-                self.left_over.add(no)
+            if not after:  # mail is filed in order, so what was in its hands when it ended is among the first
+                self.left_over.update(no for no, _ in rows[:SUSPECTS])
             after = rows[-1][0]
 
     def _heard(self, change: Change) -> None:
@@ -128,9 +131,9 @@ class Spool:
         assert stored.file is not None
         return await asyncio.to_thread((self._folder / stored.file).read_bytes)
 
-    def waiting(self) -> Sequence[tuple[int, int]]:
-        """Number and octets of all that waits, oldest first."""
-        return list(self._waiting.items())
+    def waiting(self, most: int = SUSPECTS) -> Sequence[tuple[int, int]]:
+        """Number and octets of the oldest that wait, oldest first."""
+        return list(islice(self._waiting.items(), most))
 
     async def done(self, no: int, file: str | None) -> None:
         """Row `no` is filed or put aside: nobody waits for it any more; its file may go."""

@@ -18,8 +18,8 @@ from daimon_mcp.domain.clock import day_period, month_period
 from daimon_mcp.domain.envelopes import ContentFile, Envelope, Peer, ReceivedContent, Recipient
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
-from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
-from daimon_mcp.domain.senders import owns, sender_not_owned
+from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused, invalid
+from daimon_mcp.domain.senders import owns, sender_not_owned, unquoted
 from daimon_mcp.domain.tiers import next_tier
 from daimon_mcp.mail.addresses import Address, normalise
 from daimon_mcp.mail.compose import new_message_id
@@ -202,7 +202,10 @@ class Submitting:
         size, data, file = self._spool.content_fields(content)
         self._spool.check_room(size)
         await self._backlog.check()
-        examined, digest = await on_parser(partial(_examined, content), _INLINE if size <= _READ_AT_ONCE else size)
+        costs = 0 if size <= _READ_AT_ONCE else size
+        examined, digest, has_nul = await on_parser(partial(_examined, content), costs)
+        if has_nul:
+            raise invalid("content", "holds a NUL")
         await self._check_headers(submitter, envelope, examined)
         inbox = await self._inbox(examined, envelope)
         forward = _each_once(envelope)
@@ -271,7 +274,7 @@ class Submitting:
     async def _inbox(self, examined: SubmittedHeaders, envelope: Envelope) -> Inbox:
         """Whose Sent it is put into: that of the first From, which is what readers answer to."""
         address = examined.from_[0] if examined.from_ else envelope.mail_from
-        inbox = await self._directory.inbox(normalise(address))
+        inbox = await self._directory.inbox(normalise(unquoted(address)))
         if inbox is None:
             raise Refused(RefusalCode.INBOX_NOT_FOUND)
         return inbox
@@ -391,7 +394,6 @@ class _Changed(Exception):
     """An inbox came or went between looking and writing."""
 
 
-_INLINE = 0
 _READ_AT_ONCE = 65_536  # octets that are hashed and looked at without the way to a thread and back
 
 
@@ -399,14 +401,21 @@ def _is_account(username: str) -> bool:
     return looks_like_id(canonical_id(username), "acc")
 
 
-def _examined(content: ReceivedContent) -> tuple[SubmittedHeaders, bytes]:
-    """The header block, and the SHA-256 of all."""
+def _examined(content: ReceivedContent) -> tuple[SubmittedHeaders, bytes, bool]:
+    """The header block, the SHA-256 of all, and whether there is a NUL, which some servers drop on their way."""
     if isinstance(content, ContentFile):
+        digest, has_nul = hashlib.sha256(), False
         with content.path.open("rb") as file:
-            head = file.read(HEADER_BYTES + 1)
-            file.seek(0)
-            return examine(head), hashlib.file_digest(file, "sha256").digest()
-    return examine(content[: HEADER_BYTES + 1]), hashlib.sha256(content).digest()
+            head = chunk = file.read(_CHUNK)
+            while chunk:
+                digest.update(chunk)
+                has_nul = has_nul or b"\0" in chunk
+                chunk = file.read(_CHUNK)
+        return examine(head[: HEADER_BYTES + 1]), digest.digest(), has_nul
+    return examine(content[: HEADER_BYTES + 1]), hashlib.sha256(content).digest(), b"\0" in content
+
+
+_CHUNK = 1 << 20
 
 
 def _each_once(envelope: Envelope) -> list[Recipient]:

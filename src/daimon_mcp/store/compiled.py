@@ -742,6 +742,10 @@ incoming_try = Statement(
     'UPDATE incoming SET tries=(incoming.tries + 1) WHERE incoming.no = :no',
     'UPDATE incoming SET tries=(incoming.tries + 1) WHERE incoming.no = :no::BIGINT',
 )
+incoming_untry = Statement(
+    'UPDATE incoming SET tries=(incoming.tries - 1) WHERE incoming.no = :no',
+    'UPDATE incoming SET tries=(incoming.tries - 1) WHERE incoming.no = :no::BIGINT',
+)
 incoming_failed = Statement(
     'UPDATE incoming SET failed=1 WHERE incoming.no = :no',
     'UPDATE incoming SET failed=1 WHERE incoming.no = :no::BIGINT',

@@ -1379,6 +1379,7 @@ incoming_get = select(
     incoming.c.tries,
 ).where(incoming.c.no == b("no"))
 incoming_try = update(incoming).where(incoming.c.no == b("no")).values(tries=incoming.c.tries + 1)
+incoming_untry = update(incoming).where(incoming.c.no == b("no")).values(tries=incoming.c.tries - 1)
 incoming_failed = update(incoming).where(incoming.c.no == b("no")).values(failed=1)
 incoming_again = (
     update(incoming)

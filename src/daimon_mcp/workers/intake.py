@@ -65,8 +65,10 @@ class IntakeWorker:
                 continue
             alone = no in self._intake.spool.left_over
             busy = sum(self._underway.values())
-            if self._underway and (alone or len(self._underway) >= AT_ONCE or busy + size > OCTETS_AT_ONCE):
+            if self._underway and (alone or len(self._underway) >= AT_ONCE):
                 return
+            if self._underway and busy + size > OCTETS_AT_ONCE:
+                continue  # small mail behind it need not wait
             self._underway[no] = size
             before, self._last = self._last, anyio.Event()
             tasks.start_soon(self._file, no, before, self._last)

@@ -113,6 +113,7 @@ async def test_names_that_are_ones_own_pass_and_others_do_not(post: Post) -> Non
             ("ROBO@Agents.Localhost", letter),
             ("robo+news@agents.localhost", letter.replace(room.address, '"Chief, the" <Robo+x@agents.localhost>')),
             (room.address, letter.replace(f"From: {room.address}", f"From: =?utf-8?q?Ann?= <{room.address}>")),
+            (room.address, letter.replace(f"From: {room.address}", 'From: "robo"@agents.localhost')),
         ]:
             assert (await mail(client, room, written, sender=sender))[:3] == "250", sender
         await client.say("RSET")
@@ -130,6 +131,10 @@ async def test_headers_that_readers_disagree_about_are_named(post: Post) -> None
         assert reply == "554 5.6.0 from: may be there once only"
         reply = await mail(client, room, room.letter().replace("From:", "From :"))
         assert reply == "554 5.6.0 from: has a space before its colon"
+        # A server that drops NULs would see the end of the content there.
+        assert (
+            await mail(client, room, room.letter() + "\0.\r\nMAIL FROM:<x@y>\r\n") == "554 5.6.0 content: holds a NUL"
+        )
         assert (await mail(client, room, room.letter())).startswith("250 ")
 
 
