@@ -37,7 +37,7 @@ async def prepare(folder: Path, sizes: Sequence[int]) -> list[str]:
         await operations.upgrades.set_tier(actor.account_id, Tier.ENTERPRISE)
         for address in (INBOX, OTHER):
             await operations.inboxes.create_inbox(actor, CreateInbox(username=address.partition("@")[0]))
-        peer = Peer(address="192.0.2.1", helo="mail.example.com")
+        peer = Peer(address="127.0.0.1", helo="mail.example.com")
         ids: list[str] = []
         for number, size in enumerate(sizes):
             ids += await operations.receiving.receive(

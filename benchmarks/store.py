@@ -340,7 +340,7 @@ async def _some_mail(operations: Operations) -> list[str]:
 
     actor = await operations.accounts.local_actor()
     await operations.inboxes.create_inbox(actor, CreateInbox(username=INBOX.partition("@")[0]))
-    peer = Peer(address="192.0.2.1", helo="mail.example.com")
+    peer = Peer(address="127.0.0.1", helo="mail.example.com")
     return [
         each
         for number in range(60)

@@ -85,7 +85,7 @@ async def main(root: Path, record: Path, seed: int, mode: str) -> None:
                 count += 1
                 name = f"m{number}-{count}"
                 content = mail(chance, name, sizes)
-                await operations.receiving.receive(envelope, Peer("192.0.2.1", "mx.example.com"), content)
+                await operations.receiving.receive(envelope, Peer("127.0.0.1", "mx.example.com"), content)
                 acknowledge(name=name, sha256=hashlib.sha256(content).hexdigest(), syncs=disk.syncs)
                 acknowledged += 1
                 if acknowledged == after_acks:

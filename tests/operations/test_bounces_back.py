@@ -302,3 +302,16 @@ async def test_who_is_gone_or_complained_is_not_written_to_again(daimon: Daimon,
     await complain(daimon, complaint(mail["message_id"], BEN))
     rows = await daimon.operations.core.database.fetch("SELECT address, why, reply FROM suppressions ORDER BY address")
     assert [tuple(row) for row in rows] == [(ANN, "bounced", "550 No"), (BEN, "complained", "abuse")]
+
+
+async def test_what_nobody_vouches_for_keeps_nobody_from_being_written_to(tmp_path: Path) -> None:
+    """Any other recipient knows the Message-ID and could make such a report up."""
+    strict = {"smtp": {"trusted_networks": []}, "relay": {"mode": "sandbox"}}
+    async with running(tmp_path / "strict", strict, workers=True) as daimon, daimon.agent() as agent:
+        await daimon.upgrade()
+        await agent.do("create_inbox", username="robo")
+        mail = await sent(daimon, agent, ANN, BEN)
+        await arrive(daimon, ROBO, content=report(mail["message_id"], (ANN, "failed", "5.1.1")), mail_from="")
+        await complain(daimon, complaint(mail["message_id"], BEN))
+        assert (await of(agent, mail["id"]))[1] == {ANN: "bounced", BEN: "sent"}
+        assert (await agent.do("list_suppressions"))["suppressions"] == []

@@ -48,7 +48,7 @@ async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
 async def test_what_old_rules_did_not_see_is_there_afterwards(daimon: Daimon, agent: Agent) -> None:
     inbox = await agent.do("create_inbox", username="reader")
     envelope = Envelope("shop@example.com", (inbox["address"],))
-    (received,) = await daimon.operations.receiving.receive(envelope, Peer("192.0.2.1", "mx.example.com"), CODE)
+    (received,) = await daimon.operations.receiving.receive(envelope, Peer("127.0.0.1", "mx.example.com"), CODE)
 
     def forget(tx: Transaction) -> None:
         row = tx.one(sql.message_by_id, id=received)

@@ -17,6 +17,7 @@ from tests.support.submission import submit
 from daimon_mcp.domain.envelopes import ContentFile, Envelope, Recipient
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.mail.dsn import read_dsn
+from daimon_mcp.operations.intake import MOST_DEATHS
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import incoming
 from daimon_mcp.store.compiled import Statement
@@ -178,7 +179,7 @@ async def test_mail_that_ended_the_process_each_time_is_not_read_again(start: St
         await agent.do("create_inbox", username="robo")
         await accept(first, "deadly")
         [number] = await numbers(first)
-        for _ in range(3):
+        for _ in range(MOST_DEATHS):
             await first.operations.core.database.write(lambda tx: tx.run(sql.incoming_try, no=number))
         await accept(first, "well")
     async with start() as daimon, daimon.agent() as agent:

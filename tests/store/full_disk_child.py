@@ -29,7 +29,7 @@ async def main(folder: Path) -> Outcomes:
         inbox = await agent.do("create_inbox", username="reader")
         receiving = daimon.operations.receiving
         envelope = Envelope(mail_from="ann@example.com", rcpt_to=(inbox["address"],))
-        peer = Peer(address="192.0.2.1", helo="mx.example.com", cid="c1")
+        peer = Peer(address="127.0.0.1", helo="mx.example.com", cid="c1")
 
         async def mail(name: str, size: int) -> bool:
             body = chance.randbytes(size // 2).hex()

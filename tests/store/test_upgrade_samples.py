@@ -56,7 +56,7 @@ async def test_an_earlier_versions_folder(sample: Path, tmp_path: Path) -> None:
         answer = (
             b"From: ann@example.com\r\nIn-Reply-To: <plain@example.com>\r\nSubject: Re: Plain\r\n\r\nStill here.\r\n"
         )
-        (received,) = await daimon.operations.receiving.receive(envelope, Peer("192.0.2.1", "mx.example.com"), answer)
+        (received,) = await daimon.operations.receiving.receive(envelope, Peer("127.0.0.1", "mx.example.com"), answer)
         thread = next(each["thread_id"] for each in found["messages"] if each["message_id"] == "<plain@example.com>")
         assert (await agent.do("get_message", message_id=received))["thread_id"] == thread
         again = await agent.do("send_email", inbox=reader, to=found["inboxes"][1], subject="New", body="Hello")

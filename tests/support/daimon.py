@@ -25,7 +25,12 @@ from daimon_mcp.operations.core import Outcome
 from daimon_mcp.settings import Settings, load
 from daimon_mcp.store.consistency import findings
 
-FREE = {"http": {"port": 0}, "smtp": {"inbound_port": 0}, "submission": {"port": 0, "tls_port": 0}}
+FREE = {
+    "http": {"port": 0},
+    "smtp": {"inbound_port": 0},
+    "submission": {"port": 0, "tls_port": 0},
+    "dns": {"nameservers": ["127.0.0.1:9"], "timeout_seconds": 1},  # nobody answers there: no test asks this machine's
+}
 
 
 class MovableClock:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 ROBO, OTHER = "robo@agents.localhost", "other@agents.localhost"
 
-PEER = Peer(address="192.0.2.1", helo="mail.example.com", cid="test")
+PEER = Peer(address="127.0.0.1", helo="mail.example.com", cid="test")
 _number = 0
 
 

@@ -225,7 +225,7 @@ async def arrive(
 
 async def receive(daimon: Daimon, to: str, content: bytes, sender: str = "ann@example.com") -> None:
     """Raw mail from outside."""
-    peer = Peer(address="192.0.2.1", helo="mail.example.com")
+    peer = Peer(address="127.0.0.1", helo="mail.example.com")
     await daimon.operations.receiving.receive(Envelope(sender, (to,)), peer, content)
 
 
