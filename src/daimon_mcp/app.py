@@ -7,6 +7,7 @@ session is answered before the listeners are even loaded.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -47,6 +48,7 @@ T = TypeVar("T")
 
 DATABASE_NAME = "mail.db"
 LISTENERS_AFTER = 0.25  # seconds from the start of an owner that a bridge started
+MAIL_STAYS = HOUR  # how long a process stays for mail programs and other servers after the last one came
 _UPSTREAM = "upstream"
 CONTROL = "control"  # the profile by which our own command line asks for its channel instead of MCP
 
@@ -230,6 +232,9 @@ class App:
         """Whether nothing needs this process: no mail to send or fetch, no link that may be opened, nobody on HTTP."""
         if self.settings.upstream.host is not None or self.operations.spool.waiting():
             return False
+        core = self.operations.core
+        if core.mail_seen_at and core.clock.now() < core.mail_seen_at + MAIL_STAYS:
+            return False
         if self._http is not None and self._http.busy:
             return False
         attachments = self.operations.attachments
@@ -324,7 +329,13 @@ class App:
 
         def note(bound: tuple[tuple[str, int], tuple[str, int]]) -> None:
             self.bound.submission, self.bound.submission_tls = bound
-            core.submission = SubmissionAt(self.settings.submission_host, bound[0][1], bound[1][1])
+            core.submission = SubmissionAt(
+                self.settings.submission_host,
+                bound[0][1],
+                bound[1][1],
+                certificate_sha256=self.bound.fingerprint,
+                certificate=str(self.settings.data_dir / "tls" / "self-signed.pem") if self.bound.fingerprint else None,
+            )
 
         try:
             await serve_submission(
@@ -476,6 +487,9 @@ class App:
             await tasks.start(self.run_http, bound)
         tls = None
         if self.settings.smtp.inbound or self.settings.submission.enabled:
+            from daimon_mcp.faces.smtp.handshake import keep_sessions_small
+
+            keep_sessions_small()
             tls = await self.mail_tls(strict=strict)
         if self.settings.submission.enabled and tls is not None:
             await tasks.start(partial(self.run_submission, tls, strict=strict))
@@ -538,11 +552,13 @@ async def run(
         bound = app.bind_http(strict=strict)
         idle = owner.IdleWatch(settings.owner.idle_minutes * 60, app.may_leave) if leaves_when_idle else None
         async with anyio.create_task_group() as tasks:
+            begun = operations.core.listening = asyncio.Event()
 
             async def others() -> None:
                 if leaves_when_idle:  # a client waits for this very start: what listeners load comes after its answers
                     await anyio.sleep(LISTENERS_AFTER)
                 await app.run_listeners(tasks, bound, strict=strict)
+                begun.set()
                 if ready is not None:
                     await ready(app)
 

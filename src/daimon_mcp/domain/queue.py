@@ -122,6 +122,7 @@ class ClaimedMessage:
     envid: str | None
     created_at: int
     warned_at: int | None
+    size: int = 0
 
 
 # Delay before attempt n+1, after attempt n failed for now. The first is short for greylisting (RFC 6647).

@@ -7,7 +7,8 @@ sending that is stopped until the operator clears it.
 from __future__ import annotations
 
 import ipaddress
-from collections import defaultdict, deque
+import logging
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,6 +20,8 @@ from daimon_mcp.operations.core import Core
 from daimon_mcp.store import accounts, events
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
+
+log = logging.getLogger(__name__)
 
 WINDOW = 10 * MINUTE
 TOLD_AGAIN = HOUR  # one kind of abuse of one account is told once in this time
@@ -40,27 +43,28 @@ class _Counter:
     """How much of something happened to each key within the window."""
 
     clock: Clock
-    seen: dict[object, deque[tuple[int, int]]] = field(
-        default_factory=lambda: defaultdict[object, "deque[tuple[int, int]]"](deque)
-    )
+    _moments: dict[object, deque[tuple[int, int]]] = field(default_factory=dict[object, "deque[tuple[int, int]]"])
+    _totals: dict[object, int] = field(default_factory=dict[object, int])
 
     def add(self, key: object, amount: int = 1) -> int:
-        if len(self.seen) > MOST_KEYS:  # strangers choose addresses: what is old goes first
-            for old in [each for each in self.seen if not self._fresh(each)] or [next(iter(self.seen))]:
-                del self.seen[old]
-        self.seen[key].append((self.clock.now(), amount))
+        if len(self._moments) > MOST_KEYS:  # strangers choose addresses: what is old goes first
+            for old in [each for each in self._moments if not self.count(each)] or [next(iter(self._moments))]:
+                self.forget(old)
+        self._moments.setdefault(key, deque()).append((self.clock.now(), amount))
+        self._totals[key] = self._totals.get(key, 0) + amount
         return self.count(key)
 
-    def _fresh(self, key: object) -> bool:
-        moments = self.seen[key]
-        while moments and moments[0][0] <= self.clock.now() - WINDOW:
-            moments.popleft()
-        return bool(moments)
-
     def count(self, key: object) -> int:
-        if key not in self.seen or not self._fresh(key):
+        moments = self._moments.get(key)
+        if moments is None:
             return 0
-        return sum(amount for _, amount in self.seen[key])
+        while moments and moments[0][0] <= self.clock.now() - WINDOW:
+            self._totals[key] -= moments.popleft()[1]
+        return self._totals[key]
+
+    def forget(self, key: object) -> None:
+        self._moments.pop(key, None)
+        self._totals.pop(key, None)
 
 
 def network(address: str) -> str:
@@ -82,9 +86,9 @@ class Abuse:
         self._told: dict[tuple[int, Kind], int] = {}
 
     def delay(self, address: str) -> float:
-        """How long the next answer to a login from this address is put off, in seconds.
+        """How long the answer to a wrong login from this address is put off, in seconds.
 
-        Raises RATE_LIMIT_EXCEEDED (LOGIN_FAILURES) when there were so many that none is looked at for a while.
+        Raises RATE_LIMIT_EXCEEDED (LOGIN_FAILURES) when there were so many that the next wrong one is turned away.
         """
         failures = self._places.count(network(address))
         if failures >= self._core.policy.most_failed_logins:
@@ -94,7 +98,9 @@ class Abuse:
 
     async def failed_login(self, address: str, account_no: int | None) -> None:
         """A login failed; `account_no` is whose it would have been, if anybody's."""
-        self._places.add(network(address))
+        failures = self._places.add(network(address))
+        if failures == self._core.policy.most_failed_logins:
+            log.warning("%d failed logins from %.60s in ten minutes: more are turned away", failures, address)
         if account_no is not None:
             count = self._counts[Kind.FAILED_LOGINS].add(account_no)
             # Never a reason to stop sending: anybody can fail to log in as somebody else.
@@ -139,6 +145,7 @@ class Abuse:
             if stopped:
                 tx.announce(CredentialsChanged(account_no, account.id))
 
+        log.warning("smtp abuse of account %d: %s, %d in ten minutes", account_no, kind, count)
         await self._core.database.write(run)
 
     async def resume(self, account_id: str) -> bool:
@@ -148,7 +155,7 @@ class Abuse:
             raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
         for kind in Kind:
             self._told.pop((account.no, kind), None)
-            self._counts[kind].seen.pop(account.no, None)
+            self._counts[kind].forget(account.no)
         return bool(
             await self._core.database.write(lambda tx: tx.run(sql.account_resume_sending, account_no=account.no))
         )

@@ -49,6 +49,7 @@ class Accounts:
     async def get_account(self, actor: Actor) -> Outcome:
         """Tier, limits, usage."""
         actor.require("account_read")
+        await self._core.listeners_begun()
         core = self._core
         account = await rows.account_by_no(core.database, actor.account_no)
         limits = core.policy.limits[account.tier]
@@ -80,6 +81,7 @@ class Accounts:
     async def get_capabilities(self, actor: Actor) -> Outcome:
         """What this account can and cannot do now, and what would change that."""
         actor.require("account_read")
+        await self._core.listeners_begun()
         core = self._core
         account = await rows.account_by_no(core.database, actor.account_no)
         limits = core.policy.limits[account.tier]
@@ -158,6 +160,7 @@ class Accounts:
         )
 
     async def _smtp_account(self, actor: Actor) -> Account:
+        await self._core.listeners_begun()
         account = await rows.account_by_no(self._core.database, actor.account_no)
         if not self._core.policy.limits[account.tier].smtp:
             higher = next_tier(account.tier)
@@ -180,6 +183,8 @@ class Accounts:
             "tls": True,
             "auth_method": "PLAIN",
             "rotated_at": iso_or_none(account.smtp_rotated_at),
+            "certificate_sha256": at.certificate_sha256 if at else None,
+            "certificate": at.certificate if at else None,
             "listening": at is not None,
         }
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from daimon_mcp.changes.bus import LocalBus
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, Clock
@@ -13,6 +16,8 @@ from daimon_mcp.domain.refusals import Fact
 from daimon_mcp.domain.tiers import DEFAULT_LIMITS, Limits, Tier
 from daimon_mcp.store.blobs import Blobs
 from daimon_mcp.store.database import Database
+
+LISTENERS_SECONDS = 5.0
 
 if TYPE_CHECKING:
     from daimon_mcp.resolver import Resolver
@@ -66,6 +71,8 @@ class SubmissionAt:
     host: str
     port: int
     tls_port: int
+    certificate_sha256: str | None = None  # of a certificate of our own making, which programs must be told to trust
+    certificate: str | None = None  # where that lies
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,6 +93,10 @@ class Core:
     not_listening: str | None = None
     # Set while the submission listener runs.
     submission: SubmissionAt | None = None
+    # Set once all listeners have begun, or failed to; None where there are none to wait for.
+    listening: asyncio.Event | None = None
+    # When a mail program last logged in, or mail last came in: epoch µs.
+    mail_seen_at: int = 0
     # What the operator should know of this run: a port that was taken, for example.
     notes: list[str] = field(default_factory=list[str])
     started_at: int = 0
@@ -95,6 +106,12 @@ class Core:
     resolving: Callable[[], Resolver] = _no_resolver
     # Under which return paths are signed (domain/verp.py).
     verp_key: bytes = b""
+
+    async def listeners_begun(self) -> None:
+        """Return once it is known which listeners there are: a process answers its first client before they begin."""
+        if self.listening is not None:
+            with anyio.move_on_after(LISTENERS_SECONDS):
+                await self.listening.wait()
 
     def is_local(self, address: str) -> bool:
         """Whether mail to this address is delivered inside this server."""

@@ -124,10 +124,10 @@ class Delivering:
             return [
                 ClaimedMessage(
                     message_id, queue_no, mail_from, blob_hash, tuple(deliveries), bool(smtputf8), ret, envid, created,
-                    warned,
+                    warned, size,
                 )
                 for queue_no, (
-                    (mail_from, smtputf8, _, ret, envid, created, warned, message_id, blob_hash), deliveries
+                    (mail_from, smtputf8, _, ret, envid, created, warned, message_id, blob_hash, size), deliveries
                 ) in claimed.items()
             ]  # fmt: skip
 

@@ -5,12 +5,13 @@ Listeners ask for every recipient and every sender, far more often than inboxes 
 
 from __future__ import annotations
 
-from daimon_mcp.domain.changes import Change, DomainsChanged, InboxChanged
+from daimon_mcp.domain.accounts import Account
+from daimon_mcp.domain.changes import AccountChanged, Change, CredentialsChanged, DomainsChanged, InboxChanged
 from daimon_mcp.domain.inboxes import Inbox, split_subaddress
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.dispatch import is_role
+from daimon_mcp.store import accounts, inboxes
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store import inboxes
 
 MOST = 10_000
 
@@ -23,10 +24,14 @@ class Directory:
         self._known: dict[str, Inbox] = {}
         self._numbers: dict[int, Inbox] = {}
         self._owned: dict[int, frozenset[str]] = {}
+        self._accounts: dict[str | int, Account] = {}
         self._version = 0
         core.bus.subscribe(self._heard)
 
     def _heard(self, change: Change) -> None:
+        if isinstance(change, AccountChanged | CredentialsChanged):
+            self._accounts.clear()
+            self._version += 1
         if isinstance(change, InboxChanged | DomainsChanged):
             self._known.clear()
             self._numbers.clear()
@@ -71,4 +76,18 @@ class Directory:
         found = await inboxes.by_no(self._core.database, inbox_no)
         if found is not None and version == self._version and len(self._numbers) < MOST:
             self._numbers[inbox_no] = found
+        return found
+
+    async def account(self, which: str | int) -> Account | None:
+        """An account by its id or number, as it was when it last changed."""
+        if (known := self._accounts.get(which)) is not None:
+            return known
+        version = self._version
+        database = self._core.database
+        if isinstance(which, int):
+            found = await accounts.account_by_no(database, which)
+        else:
+            found = await accounts.account_by_id(database, which)
+        if found is not None and version == self._version and len(self._accounts) < MOST:
+            self._accounts[which] = found
         return found

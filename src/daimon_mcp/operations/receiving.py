@@ -138,6 +138,7 @@ class Receiving:
         look = partial(_is_looping, content, policy.hostname, policy.max_hops)
         if await on_parser(look, HEADER_BYTES if isinstance(content, ContentFile) else 0):
             raise Refused(RefusalCode.RECIPIENT_REFUSED, reason="MAIL_LOOP")
+        self._core.mail_seen_at = self._core.clock.now()
         new = NewIncoming(
             id=peer.cid,
             origin=origin,

@@ -35,6 +35,8 @@ class Spool:
         self._octets = 0
         self.left_over: set[int] = set()  # found at the start: one of them may have killed the process before us
         self._filed = asyncio.Event()
+        self.wanted = asyncio.Event()  # set while somebody waits for what is not filed yet
+        self._readers = 0
         self.accepted = 0  # since the start: tells whether mail is coming in just now
         core.bus.subscribe(self._heard)
 
@@ -102,9 +104,20 @@ class Spool:
         if not self._waiting:
             return
         last = next(reversed(self._waiting))
-        with anyio.move_on_after(patience):
-            while self._waiting and next(iter(self._waiting)) <= last:
-                await self._filed.wait()
+        self._readers += 1
+        self.wanted.set()
+        try:
+            with anyio.move_on_after(patience):
+                while self._waiting and next(iter(self._waiting)) <= last:
+                    await self._filed.wait()
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self.wanted.clear()
+
+    def fullness(self) -> float:
+        """How much of the room there is, is taken: 0 to 1."""
+        return self._octets / self._core.policy.most_spooled
 
     def check_room(self, size: int) -> None:
         """Raise STORE_UNAVAILABLE when so much waits to be filed that more is put off."""

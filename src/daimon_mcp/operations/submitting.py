@@ -100,8 +100,6 @@ class Submitting:
         Whether that account may use SMTP is for `check_account` to say. Raises UNAUTHORIZED, RATE_LIMIT_EXCEEDED
         (LOGIN_FAILURES).
         """
-        if delay := self._abuse.delay(address):
-            await anyio.sleep(delay)
         account, actor = await self._named(username, password)
         # The same work whether or not anybody is called so.
         proof = self._credentials.smtp_password(account.id if account else "", account.smtp_version if account else 1)
@@ -112,14 +110,19 @@ class Submitting:
             right = right or actor is not None
             actor = actor or Actor(account.no, account.id)
         if account is None or actor is None or not right:
+            # Only the wrong wait: whoever fails from an address keeps nobody else there from logging in.
+            delay = self._abuse.delay(address)
             await self._abuse.failed_login(address, account.no if account else None)
+            await anyio.sleep(delay)
             raise Refused(RefusalCode.UNAUTHORIZED)
+        self._core.mail_seen_at = self._core.clock.now()
         limits = self._core.policy.limits[account.tier]
         return Submitter(account.no, account.id, actor.inbox_no, limits.smtp_sessions, actor, version)
 
     async def check_account(self, submitter: Submitter) -> None:
         """Whether its account may use SMTP now. Raises SMTP_REQUIRES_PAID, ACCOUNT_SUSPENDED, FORBIDDEN."""
-        account = await accounts.account_by_no(self._core.database, submitter.account_no)
+        account = await self._directory.account(submitter.account_no)
+        assert account is not None
         if account.status is AccountStatus.SUSPENDED:
             raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
         submitter.actor.require("message_send")
@@ -145,8 +148,8 @@ class Submitting:
             return await accounts.account_by_no(database, actor.account_no), actor
         if "@" in username:
             inbox = await self._directory.inbox(normalise(username))
-            return (await accounts.account_by_no(database, inbox.account_no) if inbox else None), None
-        account = await accounts.account_by_id(database, canonical_id(username)) if _is_account(username) else None
+            return (await self._directory.account(inbox.account_no) if inbox else None), None
+        account = await self._directory.account(canonical_id(username)) if _is_account(username) else None
         return account, Actor(account.no, account.id) if account else None
 
     async def _key_of_inbox(self, account: Account, username: str, password: str) -> Actor | None:

@@ -1124,6 +1124,7 @@ deliveries_due = (
         queue.c.warned_at,
         messages.c.id.label("message_id"),
         messages.c.blob_hash,
+        messages.c.size,
     )
     .join(queue, queue.c.no == deliveries.c.queue_no)
     .join(messages, messages.c.seq == queue.c.message_seq)

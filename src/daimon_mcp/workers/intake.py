@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 16  # mails
 OCTETS_AT_ONCE = 16 << 20  # or one, however large
-SHARE = 3.0  # how many times as long as it worked it rests, while mail keeps coming in
-LONGEST_REST = 0.05
+SHARE = 9.0  # how many times as long as it worked it rests, while mail keeps coming in
+LONGEST_BATCH = 0.25  # seconds
+LONGEST_REST = 2.0
 AFTER_TROUBLE = 5.0
 PATIENCE = 2.0  # seconds that a mail waits for its turn
 
@@ -33,6 +34,7 @@ class IntakeWorker:
         self._intake = intake
         self._bus = bus
         self._rung = anyio.Event()
+        self._ended = anyio.Event()
         self._underway: dict[int, int] = {}
         self._troubled: set[int] = set()
         self._last = anyio.Event()
@@ -53,11 +55,27 @@ class IntakeWorker:
                     self._rung = anyio.Event()
                     began, accepted = time.monotonic(), self._intake.spool.accepted
                     self._start_some(tasks)
-                    await self._rung.wait()
-                    if self._intake.spool.accepted > accepted + 1:
-                        await anyio.sleep(min(LONGEST_REST, SHARE * (time.monotonic() - began)))
+                    if not self._underway:
+                        await self._rung.wait()
+                        continue
+                    await self._batch()
+                    if self._intake.spool.accepted > accepted:
+                        await self._rest(time.monotonic() - began)
         finally:
             unsubscribe()
+
+    async def _batch(self) -> None:
+        """Until what is under way is done; not long, if it waits for a name server."""
+        with anyio.move_on_after(LONGEST_BATCH):
+            while self._underway:
+                await self._ended.wait()
+
+    async def _rest(self, worked: float) -> None:
+        """Mail came in meanwhile: leave the time to those who hand it over, less of it the more waits, and none if
+        somebody wants to read."""
+        spool = self._intake.spool
+        with anyio.move_on_after(min(LONGEST_REST, SHARE * worked * max(0.0, 1 - 2 * spool.fullness()))):
+            await spool.wanted.wait()
 
     def _start_some(self, tasks: anyio.abc.TaskGroup) -> None:
         for no, size in self._intake.spool.waiting():
@@ -90,6 +108,8 @@ class IntakeWorker:
             self._underway.pop(no, None)
             done.set()
             self._rung.set()
+            ended, self._ended = self._ended, anyio.Event()
+            ended.set()
         if no in self._troubled:
             await anyio.sleep(AFTER_TROUBLE)
             self._troubled.discard(no)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -36,10 +37,14 @@ FAILURE_SECONDS: Final = 5.0
 RECORD_SECONDS: Final = 10.0
 RECORD_PAUSES: Final = (0.1, 0.5)
 FRESH_SECONDS: Final = 30.0  # a lease covers a transaction begun within this time of the claim; later it is renewed
+AT_HAND: Final = 262_144  # octets of a message that is read before its turn has come
 AHEAD: Final = 2  # messages claimed for each that may be on its way, so that the next one is at hand
 MOST_UNRECORDED: Final = 500
 MOST_PARKED: Final = 200  # messages that wait for room at a busy destination while others are claimed
 _STOPPED: Final = "the server was stopped during the attempt"
+
+
+Handovers = list[tuple[Sequence[ClaimedDelivery], Handover]]
 
 
 class Delivering(Protocol):
@@ -130,6 +135,7 @@ class RelayWorker:
         self._stopping = False
         self._wake = anyio.Event()
         self._ended = anyio.Event()
+        self._lines: dict[str, deque[anyio.Event]] = {}  # who waits for room, by destination
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled; no message and no failure of the store ends it."""
@@ -154,6 +160,8 @@ class RelayWorker:
         if isinstance(change, QueueChanged):
             if change.retry:
                 self._pacing.reopen()
+                for destination in list(self._lines):
+                    self._next(destination)
             self._wake.set()
 
     async def _start_due(self, tasks: anyio.abc.TaskGroup) -> bool:
@@ -259,8 +267,12 @@ class RelayWorker:
         text = "no relay is configured"
         try:
             if self._transport is not None:
+                # What is small is at hand when its turn comes; what is large would be too much in memory.
+                ready = None
+                if claim.message.size <= AT_HAND:
+                    ready = await self._delivering.handovers(claim.message, deliveries)
                 if await self._room(claim, destination, deliveries):
-                    return await self._paced(claim, destination, deliveries)
+                    return await self._paced(claim, destination, deliveries, ready)
                 text = _STOPPED if self._stopping else f"{destination} did not answer shortly before"
         except Exception:
             log.exception("relaying %s failed", claim.message.message_id)
@@ -286,12 +298,23 @@ class RelayWorker:
             with self._waiting(claim, destination, deliveries):
                 while not self._pacing.room(destination):
                     if self._stopping or self._pacing.is_closed(destination):
+                        self._next(destination)  # it is of no use to us, but those behind us wait for it too
                         return False
-                    await self._ended.wait()
+                    turn = anyio.Event()
+                    self._lines.setdefault(destination, deque()).append(turn)
+                    await turn.wait()
         if self._stopping:
             return False
         self._pacing.begin(destination)
         return True
+
+    def _next(self, destination: str) -> None:
+        """Whoever has waited longest for a destination looks again; one at a time, for most would look in vain."""
+        line = self._lines.get(destination)
+        if line:
+            line.popleft().set()
+            if not line:
+                del self._lines[destination]
 
     @contextmanager
     def _waiting(self, claim: _Claim, destination: str, deliveries: Sequence[ClaimedDelivery]) -> Generator[None]:
@@ -313,10 +336,12 @@ class RelayWorker:
                 self._claimed += 1
             claim.active += 1
 
-    async def _paced(self, claim: _Claim, destination: str, deliveries: Sequence[ClaimedDelivery]) -> None:
+    async def _paced(
+        self, claim: _Claim, destination: str, deliveries: Sequence[ClaimedDelivery], ready: Handovers | None
+    ) -> None:
         mine: dict[int, Attempt] = {}
         try:
-            for group, handover in await self._delivering.handovers(claim.message, deliveries):
+            for group, handover in ready or await self._delivering.handovers(claim.message, deliveries):
                 kept = await self._still_ours(claim, group)
                 if kept:
                     asked = replace(handover, recipients=tuple(each.recipient for each in kept))
@@ -324,6 +349,8 @@ class RelayWorker:
         finally:
             claim.results.update(mine)
             self._pacing.end(destination, list(mine.values()))
+            for _ in range(max(1, self._pacing.room(destination))):
+                self._next(destination)
             self._tell()
 
     async def _still_ours(self, claim: _Claim, deliveries: Sequence[ClaimedDelivery]) -> Sequence[ClaimedDelivery]:
@@ -391,6 +418,8 @@ class RelayWorker:
         """Break off what has not begun to send content, and after a while the rest."""
         self._stopping = True
         self._tell()
+        for destination in list(self._lines):
+            self._next(destination)
         with anyio.CancelScope(shield=True):
             for underway in self._underway:
                 if not underway.content_begun:

@@ -78,7 +78,7 @@ class Sandbox:
             case "bounce":
                 return _attempt(Outcome.REFUSED, 550, "5.1.1", "no such user in the sandbox")
             case "delay" if self._is_early(address, handover):
-                return _attempt(Outcome.DEFERRED, 451, "4.7.1", "the sandbox takes this at the third try")
+                return _attempt(Outcome.DEFERRED, 451, "4.7.1", "greylisted by the sandbox; the third try counts")
             case "autoreply" if handover.mail_from:  # nobody answers a report
                 await self._answer(handover, self._auto_reply(address, handover))
             case "complaint" if handover.mail_from:

@@ -145,8 +145,10 @@ async def test_logins_that_fail_get_slow_and_then_end(tmp_path: Path) -> None:
         assert await fail() >= 0.08
         assert await fail() >= 0.16
         async with room.secure(log_in=False) as client:
-            assert await client.say(room.plain()) == "421 4.7.0 Too many failed logins"
+            assert await client.say(room.plain(password="no")) == "421 4.7.0 Too many failed logins"
             assert await client.reply() == ""
+        # Whoever knows the password is neither kept waiting nor out by those beside it who do not.
+        assert await room.program(lambda smtp: smtp.noop()[0]) == 250
 
 
 async def test_the_free_tier_is_told_how_its_operator_lets_it_in(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from daimon_mcp import paths
 from daimon_mcp.app import App
 from daimon_mcp.runner import run_serve
-from daimon_mcp.settings import Settings
+from daimon_mcp.settings import Relay, Settings
 
 _LOCAL_KEY = "local_key_made"
 
@@ -61,9 +61,7 @@ async def _ready(running: App) -> None:
     if running.bound.fingerprint:
         _say(f"  TLS certificate        self-signed, SHA-256 {running.bound.fingerprint}")
     relay = running.settings.relay
-    _say(
-        f"  Relay                  {f'{relay.host}:{relay.port}' if relay.host else 'none: mail to others is refused'}"
-    )
+    _say(f"  Relay                  {_relay(relay)}")
     _say()
     if passcode:
         _say(f"  Operator's passcode, shown this once: {passcode}")
@@ -96,9 +94,18 @@ def connect_help(base: str, key: str | None, data_dir: Path | None = None) -> li
     return [
         f"Claude Code      claude mcp add daimon -- {shlex.join([command, *arguments])}",
         f"Claude, Cursor   {json.dumps(stdio)}",
-        f"VS Code          {json.dumps({'servers': {'daimon': {'type': 'stdio', 'command': command}}})}",
+        f"VS Code          {json.dumps({'servers': {'daimon': {'type': 'stdio', **entry}}})}",
         f"over HTTP        {base}/mcp with the header: Authorization: Bearer {shown}",
     ]
+
+
+def _relay(relay: Relay) -> str:
+    """Where mail to others goes."""
+    if relay.mode == "sandbox":
+        return "sandbox: nothing leaves, outcomes are made up"
+    if relay.mode == "direct":
+        return "none: mail goes to the recipients' servers directly"
+    return f"{relay.host}:{relay.port}" if relay.host else "none: mail to others is refused"
 
 
 def _unusual(data_dir: Path) -> Path | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -62,3 +64,19 @@ def _feed(transport: asyncio.Transport, data: bytes) -> None:
         room[:octets] = data[:octets]
         protocol.buffer_updated(octets)
         data = data[octets:]
+
+
+_M_MMAP_THRESHOLD = -3
+
+
+def keep_sessions_small() -> None:
+    """Have the C library give large buffers back when they are freed; uvloop takes 256 KiB for each TLS handshake.
+
+    glibc raises its threshold for that as buffers are freed, after which they stay: 48 kB an idle session, not 25.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):  # another C library, which has no such threshold
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 131_072)

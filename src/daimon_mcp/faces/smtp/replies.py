@@ -101,7 +101,7 @@ REFUSALS: Final[Mapping[RefusalCode, str]] = {
     RefusalCode.INVALID_REQUEST: "554 5.6.0 Message or envelope not valid",
     RefusalCode.RECIPIENT_REFUSED: "550 5.7.1 Recipient refused",
     RefusalCode.MESSAGE_TOO_LARGE: "552 5.3.4 Message too large",
-    RefusalCode.RELAY_NOT_CONFIGURED: "550 5.4.4 No route to that domain",
+    RefusalCode.RELAY_NOT_CONFIGURED: "550 5.4.4 No route: this server has no mail relay, its operator can set one",
     RefusalCode.ACCOUNT_SUSPENDED: "550 5.2.1 Mailbox disabled",
     RefusalCode.LINK_NOT_VALID: "550 5.7.1 Link not valid",
     RefusalCode.PASSCODE_WRONG: "535 5.7.8 Authentication failed",
