@@ -101,7 +101,10 @@ class RawStore:
         for statement in SCHEMA:
             self._connection.execute(statement.sqlite)
         self._connection.execute(search.SCHEMA)
-        self._connection.execute("INSERT INTO accounts VALUES (1, 'acc_1', 'agent', 'free', 'active', 1, 0)")
+        self._connection.execute(
+            "INSERT INTO accounts (no, id, kind, tier, status, created_at) "
+            "VALUES (1, 'acc_1', 'agent', 'free', 'active', 0)"
+        )
         self._connection.execute(
             "INSERT INTO inboxes (no, id, account_no, address, display_name, status, metadata_json, created_at, "
             "next_n, change_seq, message_count, unread_count, thread_count, storage_bytes) "
@@ -222,7 +225,10 @@ def fill(connection: sqlite3.Connection, *, messages: int, inboxes: int) -> None
     """
     execute = connection.execute
     execute("BEGIN")
-    execute("INSERT INTO accounts VALUES (1, 'acc_1', 'agent', 'free', 'active', 1, 0)")
+    execute(
+        "INSERT INTO accounts (no, id, kind, tier, status, created_at) "
+        "VALUES (1, 'acc_1', 'agent', 'free', 'active', 0)"
+    )
     execute("INSERT INTO blobs VALUES ('0', 2000, 'raw', zeroblob(0), 0)")
     words = "Thank you for your order. It will be with you on Friday. " * 10
     ns = [0] * (inboxes + 1)

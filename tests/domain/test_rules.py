@@ -160,6 +160,8 @@ def test_a_message_is_as_its_worst_recipient(states: list[DeliveryState]) -> Non
     assert status == message_status(list(reversed(states)))
     if DeliveryState.QUEUED in states:
         assert status is MessageStatus.QUEUED
+    elif DeliveryState.HELD in states:
+        assert status is MessageStatus.HELD
     elif DeliveryState.BOUNCED in states:
         assert status is MessageStatus.BOUNCED
     elif set(states) == {DeliveryState.DELIVERED}:

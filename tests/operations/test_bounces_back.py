@@ -306,7 +306,7 @@ async def test_who_is_gone_or_complained_is_not_written_to_again(daimon: Daimon,
 
 async def test_what_nobody_vouches_for_keeps_nobody_from_being_written_to(tmp_path: Path) -> None:
     """Any other recipient knows the Message-ID and could make such a report up."""
-    strict = {"smtp": {"trusted_networks": []}, "relay": {"mode": "sandbox"}}
+    strict: dict[str, Any] = {"smtp": {"trusted_networks": []}, "relay": {"mode": "sandbox"}}
     async with running(tmp_path / "strict", strict, workers=True) as daimon, daimon.agent() as agent:
         await daimon.upgrade()
         await agent.do("create_inbox", username="robo")

@@ -99,7 +99,10 @@ async def index(tmp_path: Path) -> AsyncGenerator[Index]:
     database = Database(tmp_path / "mail.db", on_commit=lambda _: None)
     await database.open(prepare)
     made = Index(database)
-    await made.run("INSERT INTO accounts VALUES (1, 'acc_1', 'agent', 'free', 'active', 1, 0)")
+    await made.run(
+        "INSERT INTO accounts (no, id, kind, tier, status, created_at) "
+        "VALUES (1, 'acc_1', 'agent', 'free', 'active', 0)"
+    )
     for no in (1, 2):
         await made.run(
             "INSERT INTO inboxes (no, id, account_no, address, display_name, status, metadata_json, created_at) "

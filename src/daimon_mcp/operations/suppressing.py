@@ -29,7 +29,7 @@ class ListSuppressions(Request):
 
 
 class RemoveSuppression(Request):
-    address: Annotated[str, Field(max_length=320)]
+    address: Annotated[str, Field(max_length=320, description="As list_suppressions shows it")]
 
 
 def suppress(

@@ -16,8 +16,10 @@ PATIENCE = 10
 
 
 def watchers(daimon: Daimon) -> int:
-    """How many subscribers the bell has."""
-    return len(daimon.operations.core.bus._subscribers)  # pyright: ignore[reportPrivateUsage]
+    """How many subscribers the bell has, beside those that listen as long as the server runs."""
+    heard: list[Any] = list(daimon.operations.core.bus._subscribers.values())  # pyright: ignore[reportPrivateUsage]
+    areas = list(vars(daimon.operations).values())
+    return sum(1 for each in heard if getattr(each, "__self__", None) not in areas)
 
 
 async def until(condition: Callable[[], bool]) -> None:
