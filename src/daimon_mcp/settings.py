@@ -398,7 +398,7 @@ class Submission(Section):
     )
     max_failed_logins: Whole = _option(
         50,
-        "Failed logins in ten minutes from one address, after which it is turned away.",
+        "Failed logins in ten minutes from one address, after which further wrong ones end the connection.",
         unit="logins",
         ge=1,
         example=50,

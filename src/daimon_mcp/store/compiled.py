@@ -770,10 +770,6 @@ incoming_files = Statement(
     'SELECT incoming.file FROM incoming WHERE incoming.file IS NOT NULL',
     'SELECT incoming.file FROM incoming WHERE incoming.file IS NOT NULL',
 )
-incoming_pending = Statement(
-    'SELECT count(*) AS count_1, coalesce(sum(incoming.size), 0) AS coalesce_1 FROM incoming WHERE incoming.failed = 0',
-    'SELECT count(*) AS count_1, coalesce(sum(incoming.size), 0) AS coalesce_1 FROM incoming WHERE incoming.failed = 0',
-)
 incoming_burst = Statement(
     'SELECT coalesce(sum(incoming.recipients), 0) AS coalesce_1 FROM incoming WHERE incoming.account_no = :account_no AND incoming.counted_at > :since AND incoming.counted_at <= :until',
     'SELECT coalesce(sum(incoming.recipients), 0) AS coalesce_1 FROM incoming WHERE incoming.account_no = :account_no::BIGINT AND incoming.counted_at > :since::BIGINT AND incoming.counted_at <= :until::BIGINT',

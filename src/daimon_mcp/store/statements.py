@@ -1408,7 +1408,6 @@ incoming_same = (
     .limit(1)
 )
 incoming_files = select(incoming.c.file).where(incoming.c.file.is_not(None))
-incoming_pending = select(func.count(), func.coalesce(func.sum(incoming.c.size), 0)).where(incoming.c.failed == 0)
 incoming_burst = select(func.coalesce(func.sum(incoming.c.recipients), 0)).where(
     incoming.c.account_no == b("account_no"), incoming.c.counted_at > b("since"), incoming.c.counted_at <= b("until")
 )
