@@ -7,9 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE
 from daimon_mcp.domain.envelopes import Recipient
+
+
+SANDBOX = "sandbox"
+"""What attempts have for the name of the other server where mail was captured and left for nobody."""
 
 
 class DeliveryState(StrEnum):
@@ -110,7 +115,10 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedMessage:
-    """One message with those of its recipients that are due. `created_at` is when it was queued."""
+    """One message with those of its recipients that are due. `created_at` is when it was queued.
+
+    `packed` is its content as it is stored, if that was read with the claim.
+    """
 
     message_id: str  # ours, msg_…
     queue_no: int
@@ -123,6 +131,7 @@ class ClaimedMessage:
     created_at: int
     warned_at: int | None
     size: int = 0
+    packed: tuple[Any, ...] | None = None
 
 
 # Delay before attempt n+1, after attempt n failed for now. The first is short for greylisting (RFC 6647).

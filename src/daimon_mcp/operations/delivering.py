@@ -8,8 +8,8 @@ an attempt that was cut off behind that point is told to the sender as what it i
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from daimon_mcp.domain.changes import MessageChanged
 from daimon_mcp.domain.envelopes import Recipient
@@ -35,6 +35,7 @@ from daimon_mcp.operations.suppressing import suppress_refused
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import events, messages, queue
 from daimon_mcp.store.database import Transaction
+from daimon_mcp.store.gathering import Gathering
 from daimon_mcp.store.messages import Content, StoredMessage
 from daimon_mcp.store.queue import StoredQueue
 
@@ -44,7 +45,26 @@ _STATE = {
     Outcome.DEFERRED: DeliveryState.QUEUED,
     Outcome.UNKNOWN: DeliveryState.UNKNOWN,
 }
+_SMALL = 16_384  # octets of content
 _CUT_OFF = "the server stopped while the message was being handed over"
+
+
+class _Finished(NamedTuple):
+    """What came of one recipient's attempt."""
+
+    delivery: ClaimedDelivery
+    attempt: Attempt
+    state: DeliveryState
+
+
+class _Outcomes(NamedTuple):
+    """What came of one message, for some of its recipients. `warning` goes out once; None in it is one nobody wants."""
+
+    queue_no: int
+    finished: Sequence[_Finished]
+    reports: Sequence[Content]
+    warning: tuple[Content | None] | None
+    now: int
 
 
 class Delivering:
@@ -55,6 +75,8 @@ class Delivering:
         self._report = reports
         self._signing = signing
         self._owner = secrets.token_hex(8)
+        self._content = Gathering(core.database, _begin_content)
+        self._outcomes = Gathering(core.database, self._settle)
 
     async def start(self) -> None:
         """Take over what an earlier process had leased: with one owner to a data folder, its leases are dead.
@@ -121,15 +143,18 @@ class Delivering:
             tx.many(sql.attempt_insert, tries)
             if self._core.policy.verp:
                 tx.many(sql.queue_verp, [{"queue_no": queue_no} for queue_no in claimed])
-            return [
-                ClaimedMessage(
-                    message_id, queue_no, mail_from, blob_hash, tuple(deliveries), bool(smtputf8), ret, envid, created,
-                    warned, size,
-                )
-                for queue_no, (
-                    (mail_from, smtputf8, _, ret, envid, created, warned, message_id, blob_hash, size), deliveries
-                ) in claimed.items()
-            ]  # fmt: skip
+            found: list[ClaimedMessage] = []
+            for queue_no, (row, deliveries) in claimed.items():
+                mail_from, smtputf8, _, ret, envid, created, warned, message_id, blob_hash, size = row
+                # A small one is read at once: a way to a reader and back costs more than that.
+                packed = self._core.blobs.packed_in(tx, blob_hash) if size <= _SMALL else None
+                found.append(
+                    ClaimedMessage(
+                        message_id, queue_no, mail_from, blob_hash, tuple(deliveries), bool(smtputf8), ret, envid,
+                        created, warned, size, packed,
+                    )
+                )  # fmt: skip
+            return found
 
         return await self._core.database.write(run)
 
@@ -146,7 +171,11 @@ class Delivering:
         One for all of them; with variable return paths (VERP) one for each, so that what bounces says whom it is about.
         Signed with the keys of the sender's domain (DKIM), if it has any.
         """
-        content = await self._core.blobs.get(self._core.database, message.blob_hash)
+        blobs = self._core.blobs
+        if message.packed is not None:
+            content = await blobs.unpacked(message.blob_hash, message.packed)
+        else:
+            content = await blobs.get(self._core.database, message.blob_hash)
         content = await self._signing.signed(content, message.mail_from, message.created_at)
         ways: list[tuple[Sequence[ClaimedDelivery], str]] = [(deliveries, message.mail_from)]
         if self._core.policy.verp and message.mail_from:
@@ -179,17 +208,14 @@ class Delivering:
 
         return await self._core.database.write(run)
 
-    async def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> None:
-        """Put down that from now on a message may have been handed over. Raises STORE_UNAVAILABLE."""
-        now = self._core.clock.now()
-        rows = [{"delivery_no_": each.no, "n_": each.attempt, "now": now} for each in deliveries]
-        await self._core.database.write(lambda tx: tx.many(sql.attempt_content, rows))
+    def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> Awaitable[None]:
+        """Put down that from now on a message may have been handed over. To be awaited; raises STORE_UNAVAILABLE."""
+        return self._content.put([(each.no, each.attempt, self._core.clock.now()) for each in deliveries])
 
     async def record(self, message: ClaimedMessage, results: Mapping[int, Attempt]) -> None:
         """Put outcomes on record, and tell the sender's inbox of those that it should know (RFC 3464)."""
-        core = self._core
-        now = core.clock.now()
-        states: dict[int, DeliveryState] = {}
+        now = self._core.clock.now()
+        finished: list[_Finished] = []
         told: dict[str, list[tuple[ClaimedDelivery, Failure]]] = {}
         for delivery in message.deliveries:
             attempt = results.get(delivery.no)
@@ -198,32 +224,29 @@ class Delivering:
             state = _STATE[attempt.outcome]
             if state is DeliveryState.QUEUED and now >= delivery.expires_at:
                 state = DeliveryState.FAILED
-            states[delivery.no] = state
+            finished.append(_Finished(delivery, attempt, state))
             if (text := self._text(message, delivery, state, attempt, now)) is not None:
                 told.setdefault(text, []).append((delivery, _failure(delivery.recipient.address, state, attempt)))
-        reports, warning = await self._reports(message, told)
+        reports, warning = await self._reports(message, told) if told else ([], None)
+        await self._outcomes.put(_Outcomes(message.queue_no, finished, reports, warning, now))
 
-        def run(tx: Transaction) -> None:
+    def _settle(self, tx: Transaction, outcomes: Sequence[_Outcomes]) -> None:
+        for each in outcomes:
             settled = False
-            for delivery in message.deliveries:
-                if delivery.no not in states:
-                    continue
-                state = states[delivery.no]
+            for delivery, attempt, state in each.finished:
                 settled |= queue.finish_attempt(
                     tx,
                     delivery.no,
                     delivery.attempt,
-                    results[delivery.no],
+                    attempt,
                     state=state,
                     finished=state is not DeliveryState.QUEUED,
-                    now=now,
+                    now=each.now,
                 )
                 if state is DeliveryState.BOUNCED:
-                    suppress_refused(tx, message.queue_no, delivery.recipient.address, results[delivery.no], now)
+                    suppress_refused(tx, each.queue_no, delivery.recipient.address, attempt, each.now)
             if settled:
-                self._settled(tx, message.queue_no, reports, warning if "delayed" in told else None, now)
-
-        await core.database.write(run)
+                self._settled(tx, each)
 
     def _text(
         self, message: ClaimedMessage, delivery: ClaimedDelivery, state: DeliveryState, attempt: Attempt, now: int
@@ -240,41 +263,32 @@ class Delivering:
         asked = "SUCCESS" in (delivery.recipient.notify or "")
         return "delivered" if state is DeliveryState.SENT and asked and not attempt.dsn else None
 
-    def _settled(
-        self,
-        tx: Transaction,
-        queue_no: int,
-        reports: Sequence[Content],
-        warning: tuple[Content | None] | None,
-        now: int,
-    ) -> None:
-        row = tx.one(sql.queue_by_no, queue_no=queue_no)
-        assert row is not None
-        queued = queue.queue_of(row)
-        message = messages.in_tx(tx, queued.message_seq)
-        status = settle_status(tx, message, queue_no, now)
-        ids = {"inbox_id": message.inbox_id, "message_id": message.id, "thread_id": message.thread_id}
-        if status != MessageStatus.QUEUED and str(status) != message.status:
+    def _settled(self, tx: Transaction, outcomes: _Outcomes) -> None:
+        now = outcomes.now
+        queued = queue.settling_in(tx, outcomes.queue_no)
+        status = settle_status(tx, queued, outcomes.queue_no, now, before=queued.status)
+        if status != MessageStatus.QUEUED and str(status) != queued.status:
             kind = "message.failed" if status is MessageStatus.OUTCOME_UNKNOWN else f"message.{status}"
-            events.record(
-                tx, kind, account_no=queued.account_no, inbox_no=queued.inbox_no, now=now,
-                payload={**ids, "status": str(status)},
-            )  # fmt: skip
-        for report in reports:
-            self._report.place(tx, message, report, now)
-        if warning is not None:
-            self._report.place_warning(tx, message, queue_no, warning[0], now)
-        tx.announce(
-            MessageChanged(queued.account_no, message.inbox_no, message.inbox_id, message.id, message.thread_id)
-        )
+            payload = {
+                "inbox_id": queued.inbox_id,
+                "message_id": queued.id,
+                "thread_id": queued.thread_id,
+                "status": str(status),
+            }
+            events.record(tx, kind, account_no=queued.account_no, inbox_no=queued.sender_no, now=now, payload=payload)
+        if outcomes.reports or outcomes.warning is not None:
+            message = messages.in_tx(tx, queued.seq)
+            for report in outcomes.reports:
+                self._report.place(tx, message, report, now)
+            if outcomes.warning is not None:
+                self._report.place_warning(tx, message, outcomes.queue_no, outcomes.warning[0], now)
+        tx.announce(MessageChanged(queued.account_no, queued.inbox_no, queued.inbox_id, queued.id, queued.thread_id))
 
     async def _reports(
         self, claimed: ClaimedMessage, told: Mapping[str, Sequence[tuple[ClaimedDelivery, Failure]]]
     ) -> tuple[list[Content], tuple[Content | None] | None]:
         """What is lost in one report, what may have arrived in another, what is late in a third: they ask for
         different things. The last is the warning, which goes out once."""
-        if not told:
-            return [], None
         stored = await messages.by_id(self._core.database, claimed.message_id)
         if stored is None:
             return [], None
@@ -299,6 +313,11 @@ class Delivering:
         if late := told.get("delayed"):
             warning = (await self._report.delayed(about, of("delayed"), retry_until=late[0][0].expires_at),)
         return [each for each in written if each is not None], warning
+
+
+def _begin_content(tx: Transaction, begun: Sequence[Sequence[tuple[int, int, int]]]) -> None:
+    rows = [{"delivery_no_": no, "n_": n, "now": now} for deliveries in begun for no, n, now in deliveries]
+    tx.many(sql.attempt_content, rows)
 
 
 def _failure(recipient: str, state: DeliveryState, attempt: Attempt) -> Failure:

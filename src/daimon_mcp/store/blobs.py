@@ -17,7 +17,7 @@ from typing import Any
 
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store.database import Database, Transaction, is_unavailable, sync_folder
+from daimon_mcp.store.database import Database, Row, Transaction, is_unavailable, sync_folder
 
 IN_DATABASE = 1 << 20  # larger than this (after compression) would hold up the writer
 _SMALL = 4096  # compressing this on the event loop costs less than a thread hop
@@ -40,12 +40,18 @@ def _compressed(content: bytes) -> tuple[str, bytes]:
     return ("zstd", packed) if len(packed) <= len(content) * 0.9 else ("raw", content)
 
 
+_of_thread = threading.local()  # a decompressor may not be shared, and making one costs as much as using it
+
+
 def _decompressed(encoding: str, data: bytes, size: int) -> bytes:
     if encoding == "raw":
         return data
-    import zstandard
+    decompressor = getattr(_of_thread, "decompressor", None)
+    if decompressor is None:
+        import zstandard
 
-    return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+        decompressor = _of_thread.decompressor = zstandard.ZstdDecompressor()
+    return decompressor.decompress(data, max_output_size=size)
 
 
 class Blobs:
@@ -131,7 +137,16 @@ class Blobs:
         row = await database.one(sql.blob_get, hash=digest)
         if row is None:
             raise LookupError(f"no blob {digest}")
-        size, encoding, data = row
+        return await self.unpacked(digest, row)
+
+    @staticmethod
+    def packed_in(tx: Transaction, digest: str) -> Row | None:
+        """A blob as it is stored, inside a write: for `unpacked`."""
+        return tx.one(sql.blob_get, hash=digest)
+
+    async def unpacked(self, digest: str, packed: Row) -> bytes:
+        """The exact bytes of a stored blob."""
+        size, encoding, data = packed
         if data is None or size > _SMALL:
             return await asyncio.to_thread(self._load, digest, size, encoding, data)
         return _decompressed(encoding, data, size)

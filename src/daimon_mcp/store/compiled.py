@@ -578,6 +578,10 @@ queue_by_no = Statement(
     'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at, queue.ret, queue.envid, queue.origin, queue.warned_at, queue.verp FROM queue WHERE queue.no = :queue_no',
     'SELECT queue.no, queue.message_seq, queue.account_no, queue.inbox_no, queue.state, queue.mail_from, queue.smtputf8, queue.recipients, queue.counted_at, queue.counted_day, queue.counted_month, queue.send_at, queue.created_at, queue.expires_at, queue.ret, queue.envid, queue.origin, queue.warned_at, queue.verp FROM queue WHERE queue.no = :queue_no::BIGINT',
 )
+queue_settling = Statement(
+    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, messages.status, queue.account_no, queue.inbox_no AS sender_no FROM queue JOIN messages ON messages.seq = queue.message_seq JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq WHERE queue.no = :queue_no',
+    'SELECT messages.seq, messages.id, messages.inbox_no, inboxes.id AS inbox_id, threads.id AS thread_id, messages.status, queue.account_no, queue.inbox_no AS sender_no FROM queue JOIN messages ON messages.seq = queue.message_seq JOIN inboxes ON inboxes.no = messages.inbox_no JOIN threads ON threads.seq = messages.thread_seq WHERE queue.no = :queue_no::BIGINT',
+)
 queue_fingerprint = Statement(
     'SELECT queue.message_seq FROM queue JOIN messages ON messages.seq = queue.message_seq WHERE queue.inbox_no = :inbox_no AND queue.fingerprint = :fingerprint AND queue.created_at > :since AND messages.deleted_at IS NULL ORDER BY queue.created_at DESC LIMIT 1 OFFSET 0',
     'SELECT queue.message_seq FROM queue JOIN messages ON messages.seq = queue.message_seq WHERE queue.inbox_no = :inbox_no::BIGINT AND queue.fingerprint = :fingerprint::VARCHAR AND queue.created_at > :since::BIGINT AND messages.deleted_at IS NULL ORDER BY queue.created_at DESC LIMIT 1',
@@ -625,6 +629,10 @@ delivery_insert = Statement(
 deliveries_of_queue = Statement(
     'SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at, deliveries.notify, deliveries.orcpt FROM deliveries WHERE deliveries.queue_no = :queue_no ORDER BY deliveries.no',
     'SELECT deliveries.no, deliveries.id, deliveries.recipient, deliveries.transport, deliveries.state, deliveries.attempts, deliveries.next_attempt_at, deliveries.last_outcome, deliveries.last_code, deliveries.last_enhanced, deliveries.last_text, deliveries.remote, deliveries.finished_at, deliveries.notify, deliveries.orcpt FROM deliveries WHERE deliveries.queue_no = :queue_no::BIGINT ORDER BY deliveries.no',
+)
+deliveries_states = Statement(
+    'SELECT deliveries.state FROM deliveries WHERE deliveries.queue_no = :queue_no',
+    'SELECT deliveries.state FROM deliveries WHERE deliveries.queue_no = :queue_no::BIGINT',
 )
 deliveries_due = Statement(
     "SELECT deliveries.no, deliveries.id, deliveries.queue_no, deliveries.recipient, deliveries.attempts, deliveries.notify, deliveries.orcpt, queue.mail_from, queue.smtputf8, queue.expires_at, queue.ret, queue.envid, queue.created_at, queue.warned_at, messages.id AS message_id, messages.blob_hash, messages.size FROM deliveries JOIN queue ON queue.no = deliveries.queue_no JOIN messages ON messages.seq = queue.message_seq WHERE deliveries.state = 'queued' AND deliveries.next_attempt_at <= :now AND (deliveries.lease_until IS NULL OR deliveries.lease_until <= :now) AND NOT (EXISTS (SELECT attempts.n FROM attempts WHERE attempts.delivery_no = deliveries.no AND attempts.n = deliveries.attempts AND attempts.ended_at IS NULL AND attempts.content_at IS NOT NULL)) AND :busy NOT LIKE ('% ' || deliveries.domain || ' %') ORDER BY deliveries.next_attempt_at, deliveries.no LIMIT :limit OFFSET 0",

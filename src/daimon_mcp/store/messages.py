@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -466,12 +466,30 @@ def set_labels(
 _TOLD = {"sent": What.SENT, "delivered": What.DELIVERED, "bounced": What.BOUNCED, "failed": What.FAILED}
 
 
-def set_status(tx: Transaction, message: StoredMessage, status: str, *, sent_at: int | None, at: int) -> None:
-    """Set the delivery status; `sent_at` is kept if it was set before. A status that tells something is logged."""
-    row = tx.one(sql.message_now, seq=message.seq)
-    assert row is not None
+class Settled(Protocol):
+    """A message whose status changes."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def inbox_no(self) -> int: ...
+
+
+def set_status(
+    tx: Transaction, message: Settled, status: str, *, sent_at: int | None, at: int, before: str | None = None
+) -> None:
+    """Set the delivery status; `sent_at` is kept if it was set before. A status that tells something is logged.
+
+    `before` is the status in this transaction, for those who know it.
+    """
+    if before is None:
+        row = tx.one(sql.message_now, seq=message.seq)
+        assert row is not None
+        before = row[7]
     tx.run(sql.message_set_status, seq=message.seq, new_status=status, new_sent_at=sent_at)
-    if status in _TOLD and row[7] != status:
+    if status in _TOLD and before != status:
         what = _TOLD[status]
         changes.record(tx, inbox_no=message.inbox_no, seq=message.seq, message_id=message.id, what=what, at=at)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.queue import Attempt, DeliveryState
@@ -70,6 +70,26 @@ class StoredDelivery:
     finished_at: int | None
     notify: str | None
     orcpt: str | None
+
+
+class QueuedMessage(NamedTuple):
+    """A message in the queue, as far as an outcome needs it: whose it is, and its `delivery_status`."""
+
+    seq: int
+    id: str
+    inbox_no: int
+    inbox_id: str
+    thread_id: str
+    status: str
+    account_no: int
+    sender_no: int
+
+
+def settling_in(tx: Transaction, queue_no: int) -> QueuedMessage:
+    """The message of a queue row, inside a write."""
+    row = tx.one(sql.queue_settling, queue_no=queue_no)
+    assert row is not None
+    return QueuedMessage(*row)
 
 
 def queue_of(row: Row) -> StoredQueue:

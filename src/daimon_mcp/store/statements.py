@@ -1007,6 +1007,24 @@ _queue = select(
 )
 queue_by_message = _queue.where(queue.c.message_seq == b("seq"))
 queue_by_no = _queue.where(queue.c.no == b("queue_no"))
+# What an outcome changes: the message, and whose it is.
+queue_settling = (
+    select(
+        messages.c.seq,
+        messages.c.id,
+        messages.c.inbox_no,
+        inboxes.c.id.label("inbox_id"),
+        threads.c.id.label("thread_id"),
+        messages.c.status,
+        queue.c.account_no,
+        queue.c.inbox_no.label("sender_no"),
+    )
+    .select_from(queue)
+    .join(messages, messages.c.seq == queue.c.message_seq)
+    .join(inboxes, inboxes.c.no == messages.c.inbox_no)
+    .join(threads, threads.c.seq == messages.c.thread_seq)
+    .where(queue.c.no == b("queue_no"))
+)
 queue_fingerprint = (
     select(queue.c.message_seq)
     .join(messages, messages.c.seq == queue.c.message_seq)
@@ -1089,6 +1107,7 @@ deliveries_of_queue = (
     .where(deliveries.c.queue_no == b("queue_no"))
     .order_by(deliveries.c.no)
 )
+deliveries_states = select(deliveries.c.state).where(deliveries.c.queue_no == b("queue_no"))
 _due = and_(
     deliveries.c.state == "queued",
     deliveries.c.next_attempt_at <= b("now"),

@@ -95,11 +95,25 @@ class _Claim:
 
 
 class _Underway:
-    """One transaction in a transport's hands."""
+    """One transaction in a transport's hands, and the task that it runs in."""
+
+    __slots__ = ("_task", "broken_off", "content_begun")
 
     def __init__(self) -> None:
-        self.scope = anyio.CancelScope(shield=True)
+        self._task = asyncio.current_task()
         self.content_begun = False
+        self.broken_off = False
+
+    def break_off(self) -> None:
+        """Cancel the transaction, and nothing around it."""
+        if not self.broken_off and self._task is not None:
+            self.broken_off = True
+            self._task.cancel()
+
+    def stopped(self) -> None:
+        """The cancellation has done its work."""
+        assert self._task is not None
+        self._task.uncancel()
 
 
 class RelayWorker:
@@ -128,28 +142,29 @@ class RelayWorker:
         self._concurrency = concurrency
         self._grace = grace
         self._pacing = Pacing(clock, most=concurrency, first=concurrency if first is None else first)
+        # Plain tasks: the cancellation of the worker is for `_finish` to pass on, so that whatever came of a message is
+        # put on record.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._underway: set[_Underway] = set()
         self._claimed = 0  # messages that are not handed over yet, without the parked ones
         self._parked = 0
         self._recording = 0
         self._stopping = False
         self._wake = anyio.Event()
-        self._ended = anyio.Event()
         self._lines: dict[str, deque[anyio.Event]] = {}  # who waits for room, by destination
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled; no message and no failure of the store ends it."""
         unsubscribe = self._bus.subscribe(self._heard)
         try:
-            async with anyio.create_task_group() as tasks:
-                task_status.started()
-                try:
-                    while True:
-                        self._wake = anyio.Event()  # before we look, so that a bell from now on is not missed
-                        if not await self._start_due(tasks):
-                            await self._rest()
-                finally:
-                    await self._finish()
+            task_status.started()
+            try:
+                while True:
+                    self._wake = anyio.Event()  # before we look, so that a bell from now on is not missed
+                    if not await self._start_due():
+                        await self._rest()
+            finally:
+                await self._finish()
         finally:
             unsubscribe()
             if self._transport is not None:
@@ -164,7 +179,7 @@ class RelayWorker:
                     self._next(destination)
             self._wake.set()
 
-    async def _start_due(self, tasks: anyio.abc.TaskGroup) -> bool:
+    async def _start_due(self) -> bool:
         """Start what is due and has a place; whether that was anything."""
         if self._is_shut():
             return False
@@ -183,7 +198,9 @@ class RelayWorker:
             return True
         for message in claimed:
             self._claimed += 1
-            tasks.start_soon(self._deliver, message)
+            task = asyncio.get_running_loop().create_task(self._deliver(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._delivered)
         return bool(claimed)
 
     def _is_shut(self) -> bool:
@@ -222,12 +239,12 @@ class RelayWorker:
         due = await self._delivering.next_due(self._pacing.full())
         return min((each for each in (due, opening) if each is not None), default=None)
 
-    async def _deliver(self, message: ClaimedMessage) -> None:
-        # Being cancelled comes in by `_finish`, so that whatever came of a message is put on record.
-        with anyio.CancelScope(shield=True):
-            await self._deliver_shielded(message)
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a message was left in the middle", exc_info=error)
 
-    async def _deliver_shielded(self, message: ClaimedMessage) -> None:
+    async def _deliver(self, message: ClaimedMessage) -> None:
         cid = new_cid()
         groups: dict[str, list[ClaimedDelivery]] = {}
         for delivery in message.deliveries:
@@ -237,9 +254,9 @@ class RelayWorker:
             ((destination, deliveries),) = groups.items()
             await self._settle(claim, destination, deliveries, cid)
         else:
-            async with anyio.create_task_group() as tasks:
-                for destination, deliveries in groups.items():
-                    tasks.start_soon(self._settle, claim, destination, deliveries, cid)
+            await asyncio.gather(
+                *(self._settle(claim, destination, deliveries, cid) for destination, deliveries in groups.items())
+            )
 
     async def _settle(self, claim: _Claim, destination: str, deliveries: Sequence[ClaimedDelivery], cid: str) -> None:
         """To one destination, and on record: what another one is slow with keeps no answer from being told."""
@@ -251,7 +268,6 @@ class RelayWorker:
         finally:
             self._recording -= 1
             self._wake.set()
-            self._tell()
 
     def _destination(self, delivery: ClaimedDelivery) -> str:
         return "" if self._transport is None else self._transport.destination(delivery.recipient.address)
@@ -344,14 +360,15 @@ class RelayWorker:
             for group, handover in ready or await self._delivering.handovers(claim.message, deliveries):
                 kept = await self._still_ours(claim, group)
                 if kept:
-                    asked = replace(handover, recipients=tuple(each.recipient for each in kept))
+                    asked = handover
+                    if len(kept) < len(group):
+                        asked = replace(handover, recipients=tuple(each.recipient for each in kept))
                     mine.update(await self._hand_over(destination, kept, asked))
         finally:
             claim.results.update(mine)
             self._pacing.end(destination, list(mine.values()))
             for _ in range(max(1, self._pacing.room(destination))):
                 self._next(destination)
-            self._tell()
 
     async def _still_ours(self, claim: _Claim, deliveries: Sequence[ClaimedDelivery]) -> Sequence[ClaimedDelivery]:
         """Nothing is sent under a lease that may run out during the transaction: another would send it too."""
@@ -375,8 +392,11 @@ class RelayWorker:
         attempts: dict[str, Attempt] = {}
         text = _STOPPED
         try:
-            with underway.scope:
-                attempts = await self._transport.relay(destination, handover, on_content=begin_content)
+            attempts = await self._transport.relay(destination, handover, on_content=begin_content)
+        except asyncio.CancelledError:
+            if not underway.broken_off:
+                raise
+            underway.stopped()
         except Exception:
             cid = new_cid()
             log.exception("a transport failed, id %s", cid)
@@ -398,34 +418,31 @@ class RelayWorker:
 
     async def _record(self, message: ClaimedMessage, results: Mapping[int, Attempt]) -> None:
         """Again if the store fails: what is not recorded stays an open question."""
-        with anyio.move_on_after(RECORD_SECONDS, shield=True) as patience:
-            for pause in (*RECORD_PAUSES, None):
-                try:
-                    return await self._delivering.record(message, results)
-                except Exception:
-                    log.exception("cannot record what came of %s", message.message_id)
-                if pause is not None:
-                    await anyio.sleep(pause)
-        if patience.cancelled_caught:
+        try:
+            async with asyncio.timeout(RECORD_SECONDS):
+                for pause in (*RECORD_PAUSES, None):
+                    try:
+                        return await self._delivering.record(message, results)
+                    except Exception:
+                        log.exception("cannot record what came of %s", message.message_id)
+                    if pause is not None:
+                        await asyncio.sleep(pause)
+        except TimeoutError:
             log.error("recording what came of %s took too long", message.message_id)
         return None
-
-    def _tell(self) -> None:
-        ended, self._ended = self._ended, anyio.Event()
-        ended.set()
 
     async def _finish(self) -> None:
         """Break off what has not begun to send content, and after a while the rest."""
         self._stopping = True
-        self._tell()
         for destination in list(self._lines):
             self._next(destination)
         with anyio.CancelScope(shield=True):
-            for underway in self._underway:
+            for underway in list(self._underway):
                 if not underway.content_begun:
-                    underway.scope.cancel()
-            with anyio.move_on_after(self._grace):
-                while self._claimed or self._parked or self._recording:
-                    await self._ended.wait()
-            for underway in self._underway:
-                underway.scope.cancel()
+                    underway.break_off()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=self._grace)
+            for underway in list(self._underway):
+                underway.break_off()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
