@@ -50,7 +50,9 @@ _NO_CODE = re.compile(
     r"|(?<![\w-])\d{4}(?:[ -]\d{4}){2,3}(?!\d)"
 )  # fmt: skip
 
-_MAY_BE_NONE = re.compile(r"[0-9@]|://|www\.")  # all that `_NO_CODE` can match has one of these
+# All that `_NO_CODE` can match has one of these; the last stands for three digits with no letter between them. It is a
+# quick look at each line, which most do not pass.
+_MAY_BE_NONE = re.compile(r"@|://|www\.|\+\d|[0-9a-fA-F]{8}-|\d[^A-Za-z]{0,4}\d[^A-Za-z]{0,4}\d")
 
 _START = r"(?<![A-Za-z0-9#$€£¥₹₩₽/.@=_+&%\\-])(?<!\d[ ,])"
 _STOP = r"(?![A-Za-z0-9@%°/_+=#\\]|[.,:]\d|-[A-Za-z0-9]|['’][0-9])"

@@ -6,11 +6,11 @@ from email.utils import format_datetime
 
 from daimon_mcp.domain.clock import to_datetime
 from daimon_mcp.mail.addresses import Address, header_email
+from daimon_mcp.mail.body import text_entity
 from daimon_mcp.mail.encode import fold, unstructured
 from daimon_mcp.mail.headers import scan_headers
 
 _BOUNDARY = "=_feedback_report"
-_TEXT = "This is a complaint about a mail of yours. It was made by the sandbox."
 
 
 def build_feedback(
@@ -23,8 +23,10 @@ def build_feedback(
     hostname: str,
     date: int,
     message_id: str,
+    subject: str,
+    text: str,
 ) -> bytes:
-    """A multipart/report of type `abuse` with the headers of `original`. `date` in epoch µs.
+    """A multipart/report of type `abuse` with the headers of `original`. `date` in epoch µs; `text` is for people.
 
     Raises BadAddress where an address is none that a header can hold.
     """
@@ -33,7 +35,7 @@ def build_feedback(
     fields = [
         fold("From", reporter.header()),
         fold("To", to.header()),
-        unstructured("Subject", "Complaint about your mail"),
+        unstructured("Subject", subject),
         fold("Date", format_datetime(to_datetime(date).replace(microsecond=0))),
         fold("Message-ID", message_id),
         fold("MIME-Version", "1.0"),
@@ -48,7 +50,7 @@ def build_feedback(
         fold("Reporting-MTA", f"dns; {hostname}"),
     ]
     parts = [
-        b"Content-Type: text/plain; charset=us-ascii\r\n\r\n" + _TEXT.encode(),
+        text_entity(text, "plain").octets().removesuffix(b"\r\n"),
         b"Content-Type: message/feedback-report\r\n\r\n" + "".join(report).encode(),
         b"Content-Type: text/rfc822-headers\r\n\r\n" + kept,
     ]

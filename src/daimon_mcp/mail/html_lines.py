@@ -65,20 +65,24 @@ class Flow:
         return self._add(text, looks, anchor)
 
     def _add(self, text: str, looks: Looks, anchor: int) -> str:
-        words = text.split()
-        if not words:
-            if text and self._length:
-                self._space = True
-            return " " if text else ""
-        joined = text.expandtabs(4).rstrip() if looks.pre and not self._length else " ".join(words)
+        if text.isalnum():  # one word without a space around it
+            before, joined, after = False, text, False
+        else:
+            words = text.split()
+            if not words:
+                if text and self._length:
+                    self._space = True
+                return " " if text else ""
+            before, after = text[0].isspace(), text[-1].isspace()
+            joined = text.expandtabs(4).rstrip() if looks.pre and not self._length else " ".join(words)
         if self.marker and not self._length:
             self._pieces.append(self.marker)
             self._length = len(self.marker)
             self.marker = ""
-        elif self._length and (self._space or text[0].isspace()):
+        elif self._length and (self._space or before):
             self._pieces.append(" ")
             self._length += 1
-        self._space = text[-1].isspace()
+        self._space = after
         start = self._length
         self._length = end = start + len(joined)
         self._pieces.append(joined)
@@ -88,13 +92,7 @@ class Flow:
             if self._anchors and self._anchors[-1][2] == anchor:
                 start = self._anchors.pop()[0]
             self._anchors.append((start, end, anchor))
-        return (
-            f" {joined} "
-            if text[0].isspace() and self._space
-            else f" {joined}"
-            if text[0].isspace()
-            else (f"{joined} " if self._space else joined)
-        )
+        return f"{' ' if before else ''}{joined}{' ' if after else ''}"
 
     def break_line(self) -> None:
         """A `<br>`: ends the line, and asks for a blank one when there is none to end."""

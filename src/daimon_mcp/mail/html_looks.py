@@ -185,6 +185,8 @@ def looks_of(parent: Looks, element: Element, css: dict[str, str], *, quirks: bo
     """The looks of `element`, which has these declarations, inside `parent`."""
     tag: str = element.tag
     attributes = element.attrib
+    if not css and tag not in _LOUD and not len(attributes) and parent.summary is None:
+        return parent  # as most elements
     names = attributes.get("class") or attributes.get("id")
     marked = bool(names) and _CODE_NAME.search(f"{attributes.get('class')} {attributes.get('id')}"[:500]) is not None
     if (
@@ -234,6 +236,26 @@ def looks_of(parent: Looks, element: Element, css: dict[str, str], *, quirks: bo
         looks.summary = seen
         looks.unseen = looks.unseen or "element"
     return looks
+
+
+class LooksOfPage:
+    """`looks_of` for the elements of one page, most of which differ in nothing that it looks at."""
+
+    def __init__(self, *, quirks: bool) -> None:
+        self._quirks = quirks
+        # By the declarations' identity, as dictionaries have no hash; they are held so that it stays theirs.
+        self._known: dict[tuple[Looks, str, int], tuple[Looks, dict[str, str]]] = {}
+
+    def of(self, parent: Looks, element: Element, css: dict[str, str]) -> Looks:
+        """The looks of `element`; `css` is not changed after."""
+        attributes = element.attrib
+        if parent.summary is not None or len(attributes) > 1 or (len(attributes) == 1 and "style" not in attributes):
+            return looks_of(parent, element, css, quirks=self._quirks)
+        key = parent, element.tag, id(css)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = looks_of(parent, element, css, quirks=self._quirks), css
+        return known[0]
 
 
 def _resolved(css: dict[str, str], looks: Looks, quirks: bool) -> dict[str, str]:

@@ -12,7 +12,7 @@ from daimon_mcp.mail.html_cascade import Cascade
 from daimon_mcp.mail.html_hidden import HiddenReport
 from daimon_mcp.mail.html_lines import Flow, visible_order
 from daimon_mcp.mail.html_links import MAX_ANCHORS, DraftAnchor, fills, followable, is_button, is_tracker
-from daimon_mcp.mail.html_looks import BLOCKS, COLUMNS, Looks, collapsed, display_of, looks_of
+from daimon_mcp.mail.html_looks import BLOCKS, COLUMNS, Looks, LooksOfPage, collapsed, display_of
 from daimon_mcp.mail.html_never import NEVER_SEEN, NO_TEXT
 from daimon_mcp.mail.html_selectors import Budget
 from daimon_mcp.mail.html_tree import parse_tree
@@ -58,6 +58,8 @@ class _Renderer:
     def __init__(self, tree: Tree, budget: Budget | None) -> None:
         self._tree = tree
         self._cascade = Cascade(tree, budget)
+        self._hosts = tree.hosts
+        self._looks = LooksOfPage(quirks=tree.quirks)
         self._flow = Flow()
         self._hidden = HiddenReport()
         self._anchors: list[DraftAnchor] = []
@@ -135,7 +137,7 @@ class _Renderer:
             if tag in COLUMNS and collapsed(element, self._cascade.declared):
                 frame.looks = frame.looks.invisible_copy()
             return True
-        if element in self._tree.hosts:
+        if self._hosts and element in self._hosts:
             self._hide(element, "element")
             return True
         if tag in NEVER_SEEN or (frame.looks.summary is not None and tag != "summary"):
@@ -145,7 +147,7 @@ class _Renderer:
         if tag == "img":
             self._image(element, css, frame)
             return True
-        looks = looks_of(frame.looks, element, css, quirks=self._tree.quirks)
+        looks = self._looks.of(frame.looks, element, css)
         if looks.hidden:
             self._hide(element, looks.hidden)
             return True
@@ -165,7 +167,8 @@ class _Renderer:
     def _block(self, opened: _Frame, element: Element, tag: str, display: str) -> None:
         flow = self._flow
         self._override = False
-        self._space_in_label(opened)
+        if opened.anchor >= 0:
+            self._space_in_label(opened)
         opened.block = True
         opened.gap = tag in _SPACED and not (tag in {"ul", "ol"} and self._lists)
         if display == "table-row":
@@ -200,7 +203,8 @@ class _Renderer:
             return
         flow = self._flow
         self._override = False
-        self._space_in_label(frame)
+        if frame.anchor >= 0:
+            self._space_in_label(frame)
         if frame.row:
             flow.close_row()
         else:
@@ -251,7 +255,7 @@ class _Renderer:
             self._anchors[frame.anchor].text.append(" ")
 
     def _image(self, element: Element, css: dict[str, str], frame: _Frame) -> None:
-        looks = looks_of(frame.looks, element, css, quirks=self._tree.quirks) if css else frame.looks
+        looks = self._looks.of(frame.looks, element, css) if css else frame.looks
         hidden = bool(looks.hidden) or looks.invisible or looks.alpha < 0.06
         if is_tracker(element, css, hidden=hidden):
             self._trackers += 1
