@@ -9,6 +9,8 @@ TOOLS := .tools/uv-$(UV_VERSION).stamp
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 CONTRACTS = $(shell find tests -name 'test_contracts_*.py')
+# In several processes (tests/conftest.py says how many); one that has no tests left takes some of another's.
+ALL_TESTS := $(BIN)/pytest -n auto --dist worksteal
 
 # The environment is ours, whatever shell this is called from.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
@@ -39,11 +41,11 @@ serve: $(RUN)
 
 test: check
 	@scripts/ensure-mail-tools
-	@CHROMIUM="$$(scripts/ensure-browser)" && export CHROMIUM && $(BIN)/pytest
+	@CHROMIUM="$$(scripts/ensure-browser)" && export CHROMIUM && $(ALL_TESTS)
 
 test-long: $(DEV)
 	@scripts/ensure-mail-tools
-	@CHROMIUM="$$(scripts/ensure-browser)" && export CHROMIUM && $(BIN)/pytest -m 'long or not long'
+	@CHROMIUM="$$(scripts/ensure-browser)" && export CHROMIUM && $(ALL_TESTS) -m 'long or not long'
 
 check: $(DEV)
 	$(BIN)/ruff check --quiet

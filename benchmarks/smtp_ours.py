@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.mail_root import free_port
+from tests.support.ports import free_port
 
 from benchmarks.folders import INBOX, OTHER
 from benchmarks.mails import mail

@@ -15,39 +15,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.mail_root import free_port, inside, instance_folder, number_of
+from tests.support.mail_root import inside, instance_folder, number_of
+from tests.support.ports import free_port
+from tests.support.postfix import SERVICES, parameters_of, write_configuration
 from tests.support.programs import run, tool
 
 from benchmarks.smtp_children import Child, child
 
 USER, PASSWORD = "bench", "correct-horse-battery"
 DOMAIN = "agents.localhost"
-
-_POSTFIX_QUEUE = (
-    *("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"),
-)
-_POSTFIX_SERVICES = """
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
 
 _EXIM = """
 exim_path = /usr/sbin/exim4
@@ -144,31 +120,14 @@ async def postfix(certificate: bytes, *, relay_to: int | None = None, connection
     with instance_folder("postfix-bench") as folder:
         port = free_port()
         here = inside(folder)
-        settings = {
-            "compatibility_level": "3.6",
-            "queue_directory": f"{here}/queue",
-            "data_directory": f"{here}/data",
-            "maillog_file": f"{here}/log",
-            "maillog_file_prefixes": here,
-            "myhostname": "postfix.test",
-            "mydestination": "",
-            "local_recipient_maps": "",
-            "alias_maps": "",
-            "mynetworks": "127.0.0.0/8",
-            "inet_interfaces": "127.0.0.1",
-            "inet_protocols": "ipv4",
-            "smtp_dns_support_level": "disabled",
-            "smtpd_peername_lookup": "no",
+        settings = parameters_of(here, relay_to) | {
             "smtpd_client_restrictions": "static:HOLD",
             "smtpd_client_connection_count_limit": "0",
-            "relayhost": f"[127.0.0.1]:{relay_to}" if relay_to else "",
             "default_destination_concurrency_limit": str(connections),
             "message_size_limit": "52428800",
             "mailbox_size_limit": "0",
         }
-        (folder / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
-        (folder / "master.cf").write_text(_POSTFIX_SERVICES + f"127.0.0.1:{port} inet n - n - - smtpd\n")
-        _make_postfix_queue(folder)
+        write_configuration(folder, settings, SERVICES.format(look=300, port=port))
         command = ("chroot", str(root), "/usr/lib/postfix/sbin/master", "-c", here, "-s")
         environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         async with child(command, port=port, log=folder / "words", environ=environ) as process:
@@ -180,21 +139,6 @@ async def release(peer: Peer) -> None:
     root, here = tool("debs/mail"), inside(peer.folder)
     (await run("chroot", root, "/usr/sbin/postsuper", "-c", here, "-H", "ALL")).succeeded()
     (await run("chroot", root, "/usr/sbin/postqueue", "-c", here, "-f")).succeeded()
-
-
-def _make_postfix_queue(folder: Path) -> None:
-    for name in _POSTFIX_QUEUE:
-        _make(folder / "queue" / name, 0o700, "postfix")
-    _make(folder / "queue" / "maildrop", 0o730, "postfix", "postdrop")
-    _make(folder / "queue" / "public", 0o710, "postfix", "postdrop")
-    _make(folder / "queue" / "pid", 0o755, "root")
-    _make(folder / "data", 0o700, "postfix")
-
-
-def _make(path: Path, mode: int, user: str, group: str = "") -> None:
-    path.mkdir(parents=True)
-    os.chown(path, number_of(user), number_of(group or user))
-    path.chmod(mode)
 
 
 @asynccontextmanager

@@ -16,13 +16,14 @@ from daimon_mcp.texts import our_folder
 
 ROOT = Path(__file__).parents[1]
 UV = ROOT / ".tools" / "bin" / "uv"
+ENVIRON = dict(os.environ)  # as it was before the tests took this machine's trust away: a package index is asked
 
 
 def run(*command: str | Path, cwd: Path, **environ: str) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env={**os.environ, "UV_COMPILE_BYTECODE": "0", **environ},
+        env={**ENVIRON, "UV_COMPILE_BYTECODE": "0", **environ},
         capture_output=True,
         text=True,
         check=False,

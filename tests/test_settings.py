@@ -14,7 +14,7 @@ import pytest
 
 from daimon_mcp.domain.tiers import DEFAULT_LIMITS, Limits, Tier
 from daimon_mcp.settings import FLAT_NAMES, Settings, SettingsError, example_toml, load
-from daimon_mcp.settings_sources import env_name, walk
+from daimon_mcp.settings.sources import env_name, walk
 
 
 @pytest.fixture
@@ -63,6 +63,24 @@ def test_an_argument_that_is_none_and_a_variable_that_is_empty_were_not_given(fo
     assert settings.api_key is None
 
 
+def test_submission_has_two_ports(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\[submission\] tls_port: must be another one than port"):
+        read(folder, "[submission]\nport = 587\ntls_port = 587\n")
+    for allowed in ("port = 0\ntls_port = 0\n", "enabled = false\nport = 587\ntls_port = 587\n"):
+        assert read(folder, f"[submission]\n{allowed}").submission.port in (0, 587)
+
+
+def test_the_way_out_follows_from_mode_and_host(folder: Path) -> None:
+    for text, way in (
+        ("", "none"),
+        ('host = "smtp.example.org"', "smart_host"),
+        ('mode = "direct"', "direct"),
+        ('mode = "sandbox"\nhost = "smtp.example.org"', "sandbox"),
+    ):
+        settings = read(folder, f"[relay]\n{text}\n")
+        assert (settings.way_out, settings.mail_leaves) == (way, way != "none")
+
+
 def test_every_option_can_be_set_in_the_environment(folder: Path) -> None:
     values = {tuple: "one.example, two.example", int: "600", bool: "true", str: "localhost"}
     special = {
@@ -72,6 +90,7 @@ def test_every_option_can_be_set_in_the_environment(folder: Path) -> None:
         "DAIMON_SMTP__DMARC": "label",
         "DAIMON_SMTP__CERTIFICATE": __file__,
         "DAIMON_SMTP__CERTIFICATE_KEY": __file__,
+        "DAIMON_SUBMISSION__TLS_PORT": "465",
         "DAIMON_RELAY__MODE": "sandbox",
         "DAIMON_RELAY__CA_FILE": __file__,
         "DAIMON_RELAY__MAX_CONNECTIONS": "60",

@@ -13,10 +13,8 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
@@ -25,9 +23,10 @@ from daimon_mcp import __version__, owner
 from daimon_mcp.changes.bus import LocalBus
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, Clock, SystemClock
 from daimon_mcp.domain.refusals import Refused
+from daimon_mcp.listening import Listening
 from daimon_mcp.operations import Operations
 from daimon_mcp.operations.authenticating import Authenticator
-from daimon_mcp.operations.core import Core, Policy, SubmissionAt
+from daimon_mcp.operations.core import Core, Policy
 from daimon_mcp.operations.credentials import load_master_key
 from daimon_mcp.settings import Settings, SettingsError
 from daimon_mcp.store import compiled as sql
@@ -37,14 +36,10 @@ from daimon_mcp.store.migrations import migrate
 from daimon_mcp.wiring import relay_worker, upstream_worker
 
 if TYPE_CHECKING:
-    from daimon_mcp.faces.http import HttpServer
     from daimon_mcp.faces.mcp.server import MailServer
-    from daimon_mcp.faces.smtp.certificates import ServerTls
     from daimon_mcp.resolver import Resolver
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 DATABASE_NAME = "mail.db"
 LISTENERS_AFTER = 0.25  # seconds from the start of an owner that a bridge started
@@ -60,7 +55,7 @@ def policy_of(settings: Settings) -> Policy:
         domains=frozenset(settings.mail_domains),
         hostname=settings.smtp_hostname,
         limits=settings.tier_limits(),
-        relay_configured=settings.mail_leaves,
+        relay=settings.way_out,
         max_recipients=settings.smtp.max_recipients,
         max_message_bytes=settings.smtp.max_message_bytes,
         max_hops=settings.smtp.max_hops,
@@ -82,6 +77,8 @@ def policy_of(settings: Settings) -> Policy:
         abuse_refused_senders=settings.submission.abuse_refused_senders,
         abuse_volume=settings.submission.abuse_volume,
         abuse_stops_sending=settings.submission.abuse_stops_sending,
+        bootstrap=settings.bootstrap,
+        join_code=settings.http.join_code.get_secret_value() if settings.http.join_code else None,
     )
 
 
@@ -150,28 +147,15 @@ async def opened(
             await database.close()
 
 
-@dataclass
-class Bound:
-    """Where everything came to listen; None where it does not."""
-
-    http: tuple[str, int] | None = None
-    inbound: tuple[str, int] | None = None
-    lmtp: list[tuple[str, int] | Path] = field(default_factory=list["tuple[str, int] | Path"])
-    submission: tuple[str, int] | None = None
-    submission_tls: tuple[str, int] | None = None
-    # SHA-256 of the certificate that mail programs see, where it is one of our own making.
-    fingerprint: str | None = None
-
-
 class App:
     """One running server over one data folder."""
 
     def __init__(self, settings: Settings, operations: Operations) -> None:
         self.settings = settings
         self.operations = operations
-        self.bound = Bound()
+        self.listening = Listening(settings, operations)
+        self.bound = self.listening.bound
         self._servers: dict[tuple[str, bool], MailServer] = {}
-        self._http: HttpServer | None = None
         self.mcp_server()  # a tool that does not exist is said now, and not to the first client
 
     # -- MCP sessions ------------------------------------------------------------------------------------------------
@@ -235,216 +219,17 @@ class App:
         core = self.operations.core
         if core.mail_seen_at and core.clock.now() < core.mail_seen_at + MAIL_STAYS:
             return False
-        if self._http is not None and self._http.busy:
+        if self.listening.busy:
             return False
-        attachments = self.operations.attachments
-        if attachments.link_open() or (attachments.is_reading and await attachments.pending()):
+        extracting = self.operations.extracting
+        if self.operations.file_links.one_is_open() or (extracting.is_reading and await extracting.pending()):
             return False
         database = self.operations.core.database
         pending = await database.one(sql.deliveries_pending)
         scheduled = await self.operations.releasing.next_scheduled()
         return not (pending and pending[0]) and scheduled is None and not await self.operations.upgrades.open_count()
 
-    # -- listeners and workers -----------------------------------------------------------------------------------------
-
-    def bind_http(self, *, strict: bool) -> socket.socket | None:
-        """Bind the HTTP port, so that links can be made. Not strict: another port, when the chosen one is taken."""
-        from daimon_mcp.faces.http import bind
-
-        http = self.settings.http
-        try:
-            bound = bind(http.host, http.port)
-        except OSError as error:
-            if strict:
-                raise _port_taken("HTTP", http.port, error, "[http] port (DAIMON_HTTP__PORT)") from error
-            self.operations.core.notes.append(f"HTTP port {http.port} cannot be used ({_plain(error)}); another one is")
-            bound = bind(http.host, 0)
-        host, port = bound.getsockname()[:2]
-        self.bound.http = (str(host), int(port))
-        self.operations.core.public_url = self.settings.public_url(int(port))
-        self.operations.core.has_http = True
-        return bound
-
-    async def run_http(
-        self, bound: socket.socket, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Serve HTTP until cancelled."""
-        from daimon_mcp.faces.http import build_http_app, http_server
-
-        http = self.settings.http
-        app = build_http_app(
-            self.operations, self.mcp_server(), hosts=self.settings.allowed_hosts, require_key=http.require_key
-        )
-        server = self._http = http_server(app)
-        async with anyio.create_task_group() as tasks:
-            task_status.started()
-            try:
-                # Shielded: uvicorn must end its connections itself before the loop goes away.
-                with anyio.CancelScope(shield=True) as scope:
-                    tasks.start_soon(_stop_when_cancelled, server)
-                    await server.serve(sockets=[bound])
-                    scope.cancel()
-            finally:
-                bound.close()
-                tasks.cancel_scope.cancel()
-
-    async def mail_tls(self, *, strict: bool) -> ServerTls | None:
-        """The certificate of the mail listeners, one of our own making where none is configured.
-
-        None where there is none to be had: with `strict`, OSError is raised then.
-        """
-        from daimon_mcp.faces.smtp.certificates import ServerTls, ensure_certificate
-
-        chain, key = self.settings.smtp.certificate, self.settings.smtp.certificate_key
-
-        def load() -> tuple[ServerTls, str | None]:
-            if chain is not None and key is not None:
-                return ServerTls(chain, key), None
-            folder, now = self.settings.data_dir / "tls", self.operations.core.clock.now()
-            made = ensure_certificate(folder, self.settings.submission_host, now)
-            return ServerTls(made.cert_path, made.key_path), made.fingerprint_sha256
-
-        try:
-            tls, self.bound.fingerprint = await anyio.to_thread.run_sync(load)
-        except (OSError, ValueError) as error:
-            why = f"the TLS certificate {'' if chain is None else f'{chain} '}cannot be used: {error}"
-            if strict:
-                raise OSError(f"{why}; see [smtp] certificate (DAIMON_SMTP__CERTIFICATE)") from error
-            self.operations.core.notes.append(why)
-            return None
-        return tls
-
-    async def run_submission(
-        self,
-        tls: ServerTls,
-        *,
-        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-        strict: bool,
-    ) -> None:
-        """Serve mail programs until cancelled."""
-        from daimon_mcp.faces.smtp.service import Limits
-        from daimon_mcp.faces.smtp.submission import serve_submission
-
-        core, smtp, submission = self.operations.core, self.settings.smtp, self.settings.submission
-
-        def note(bound: tuple[tuple[str, int], tuple[str, int]]) -> None:
-            self.bound.submission, self.bound.submission_tls = bound
-            core.submission = SubmissionAt(
-                self.settings.submission_host,
-                bound[0][1],
-                bound[1][1],
-                certificate_sha256=self.bound.fingerprint,
-                certificate=str(self.settings.data_dir / "tls" / "self-signed.pem") if self.bound.fingerprint else None,
-            )
-
-        try:
-            await serve_submission(
-                host=submission.host,
-                port=submission.port,
-                tls_port=submission.tls_port,
-                hostname=self.settings.smtp_hostname,
-                submitting=self.operations.submitting,
-                guide=self.operations.guide,
-                bus=core.bus,
-                limits=Limits(
-                    max_connections=submission.max_connections,
-                    max_connections_per_address=submission.max_connections_per_address,
-                    max_recipients=smtp.max_recipients,
-                    max_message_bytes=smtp.max_message_bytes,
-                ),
-                clock=core.clock,
-                spool=self.operations.spool.folder,
-                tls=tls.context,
-                task_status=_Noting(note, task_status),
-            )
-        except OSError as error:
-            if strict:
-                option = "[submission] port or tls_port (DAIMON_SUBMISSION__PORT, DAIMON_SUBMISSION__TLS_PORT)"
-                what = f"SMTP submission {submission.port} or {submission.tls_port}"
-                raise OSError(f"{what}: {_plain(error)}; choose others with {option}") from error
-            why = f"SMTP submission port {submission.port} or {submission.tls_port} cannot be used ({_plain(error)})"
-            core.notes.append(f"{why}; mail programs cannot log in")
-            task_status.started()
-        finally:
-            core.submission = None
-
-    async def run_inbound(
-        self,
-        tls: ServerTls | None = None,
-        *,
-        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-        strict: bool,
-    ) -> None:
-        """Serve inbound SMTP until cancelled."""
-        from daimon_mcp.faces.smtp.inbound import serve_inbound
-        from daimon_mcp.faces.smtp.service import Limits
-
-        smtp = self.settings.smtp
-
-        def note(bound: tuple[str, int]) -> None:
-            self.bound.inbound = bound
-
-        try:
-            await serve_inbound(
-                host=smtp.inbound_host,
-                port=smtp.inbound_port,
-                hostname=self.settings.smtp_hostname,
-                receiving=self.operations.receiving,
-                limits=Limits(
-                    max_connections=smtp.max_connections,
-                    max_connections_per_address=smtp.max_connections_per_address,
-                    max_recipients=smtp.max_recipients,
-                    max_message_bytes=smtp.max_message_bytes,
-                ),
-                clock=self.operations.core.clock,
-                spool=self.operations.spool.folder,
-                starttls=None if tls is None else tls.context,
-                task_status=_Noting(note, task_status),
-            )
-        except OSError as error:
-            if strict:
-                option = "[smtp] inbound_port (DAIMON_SMTP__INBOUND_PORT)"
-                raise _port_taken("inbound SMTP", smtp.inbound_port, error, option) from error
-            why = f"SMTP port {smtp.inbound_port} cannot be used ({_plain(error)})"
-            self.operations.core.notes.append(f"{why}; no mail comes in by SMTP")
-            self.operations.core.not_listening = why
-            task_status.started()
-
-    async def run_lmtp(
-        self,
-        at: tuple[str, int] | Path,
-        *,
-        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-        strict: bool,
-    ) -> None:
-        """Serve a mail server in front, on a port or a socket, until cancelled."""
-        from daimon_mcp.faces.smtp.lmtp import serve_lmtp
-        from daimon_mcp.faces.smtp.service import Limits
-
-        smtp = self.settings.smtp
-        try:
-            await serve_lmtp(
-                at=at,
-                hostname=self.settings.smtp_hostname,
-                receiving=self.operations.receiving,
-                limits=Limits(
-                    max_connections=smtp.max_connections,
-                    max_connections_per_address=smtp.max_connections,  # all of them are that server's
-                    max_recipients=smtp.max_recipients,
-                    max_message_bytes=smtp.max_message_bytes,
-                ),
-                clock=self.operations.core.clock,
-                spool=self.operations.spool.folder,
-                task_status=_Noting(self.bound.lmtp.append, task_status),
-            )
-        except OSError as error:
-            where = f"socket {at}" if isinstance(at, Path) else f"port {at[1]}"
-            if strict:
-                option = "lmtp_socket" if isinstance(at, Path) else "lmtp_port"
-                chosen_by = f"[smtp] {option} (DAIMON_SMTP__{option.upper()})"
-                raise OSError(f"LMTP {where}: {_plain(error)}; choose another with {chosen_by}") from error
-            self.operations.core.notes.append(f"LMTP {where} cannot be used ({_plain(error)}); no mail comes in there")
-            task_status.started()
+    # -- workers and listeners -----------------------------------------------------------------------------------------
 
     async def run_workers(self, tasks: anyio.abc.TaskGroup) -> None:
         """Start the scheduler, what reads attachments, and the relay where one is configured."""
@@ -458,7 +243,12 @@ class App:
         scheduler = Scheduler(releasing=self.operations.releasing, bus=core.bus, clock=core.clock)
         await tasks.start(scheduler.run)
         extraction = Extraction() if self.settings.attachments.read_text else None
-        texts = AttachmentTexts(attachments=self.operations.attachments, extraction=extraction, bus=core.bus)
+        texts = AttachmentTexts(
+            extracting=self.operations.extracting,
+            uploading=self.operations.uploading,
+            extraction=extraction,
+            bus=core.bus,
+        )
         await tasks.start(texts.run)
         await self.operations.domain_keys.make_server_keys()
         relay = relay_worker(self.settings, self.operations)
@@ -481,57 +271,29 @@ class App:
         *,
         strict: bool,
     ) -> None:
-        """Start everything that is not a session on the owner's socket."""
+        """Start everything that is not a session on the owner's socket. `bound` is what `listening.bind_http` gave."""
+        listening, smtp, submission = self.listening, self.settings.smtp, self.settings.submission
         await self.run_workers(tasks)
         if bound is not None:
-            await tasks.start(self.run_http, bound)
+            await tasks.start(listening.run_http, bound, self.mcp_server())
         tls = None
-        if self.settings.smtp.inbound or self.settings.submission.enabled:
+        if smtp.inbound or submission.enabled:
             from daimon_mcp.faces.smtp.handshake import keep_sessions_small
 
             keep_sessions_small()
-            tls = await self.mail_tls(strict=strict)
-        if self.settings.submission.enabled and tls is not None:
-            await tasks.start(partial(self.run_submission, tls, strict=strict))
-        if self.settings.smtp.inbound:
-            await tasks.start(partial(self.run_inbound, tls, strict=strict))
-        smtp = self.settings.smtp
+            tls = await listening.mail_tls(strict=strict)
+        if submission.enabled and tls is not None:
+            await tasks.start(partial(listening.run_submission, tls, strict=strict))
+        if smtp.inbound:
+            await tasks.start(partial(listening.run_inbound, tls, strict=strict))
         places = [] if smtp.lmtp_port is None else [("127.0.0.1", smtp.lmtp_port)]
         for at in (*places, *(() if smtp.lmtp_socket is None else (smtp.lmtp_socket,))):
-            await tasks.start(partial(self.run_lmtp, at, strict=strict))
+            await tasks.start(partial(listening.run_lmtp, at, strict=strict))
         if not (smtp.inbound or self.bound.lmtp):
-            self.operations.core.not_listening = "[smtp] inbound is false"
+            but = ", and LMTP cannot be used" if smtp.lmtp_port is not None or smtp.lmtp_socket else ""
+            self.operations.core.not_listening = f"[smtp] inbound is false{but}"
         for note in self.operations.core.notes:
             log.warning("%s", note)
-
-
-def _port_taken(what: str, port: int, error: OSError, option: str) -> OSError:
-    return OSError(f"{what} port {port}: {_plain(error)}; choose another with {option}")
-
-
-def _plain(error: OSError) -> str:
-    # asyncio puts words of its own into strerror; the number's are plain.
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-class _Noting(anyio.abc.TaskStatus[T]):
-    """Has it noted where a listener came to listen before passing the word on."""
-
-    def __init__(self, note: Callable[[T], None], then: anyio.abc.TaskStatus[None]) -> None:
-        self._note = note
-        self._then = then
-
-    def started(self, value: T | None = None) -> None:
-        assert value is not None
-        self._note(value)
-        self._then.started()
-
-
-async def _stop_when_cancelled(server: Any) -> None:
-    try:
-        await anyio.sleep_forever()
-    finally:
-        server.should_exit = True
 
 
 async def run(
@@ -549,7 +311,7 @@ async def run(
     async with opened(settings, clock=clock) as operations:
         app = App(settings, operations)
         strict = not leaves_when_idle
-        bound = app.bind_http(strict=strict)
+        bound = app.listening.bind_http(strict=strict)
         idle = owner.IdleWatch(settings.owner.idle_minutes * 60, app.may_leave) if leaves_when_idle else None
         async with anyio.create_task_group() as tasks:
             begun = operations.core.listening = asyncio.Event()

@@ -13,6 +13,7 @@ from pathlib import Path
 from daimon_mcp.faces.cli.client import CommandFailed, ask, running
 from daimon_mcp.operations.credentials import WrongMasterKey
 from daimon_mcp.settings import Settings
+from daimon_mcp.settings.ignored import ignored
 from daimon_mcp.store.migrations import SchemaTooNew
 from daimon_mcp.texts import Texts
 from daimon_mcp.wiring import upstream_mailbox
@@ -33,6 +34,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Look at config, folder, ports, relay, texts and store. Changes nothing, and makes no folder."""
     file = settings.config_file
     findings = [Finding(True, f"configuration: {file or 'defaults and environment'}")]
+    findings += [Finding(False, what, advice) for what, advice in ignored(settings)]
     is_running = running(settings)
     exists = settings.data_dir.is_dir()
     if exists:
@@ -77,7 +79,7 @@ def _ports(settings: Settings) -> list[Finding]:
     if settings.smtp.inbound:
         wanted.append(("inbound SMTP", settings.smtp.inbound_host, settings.smtp.inbound_port, "[smtp] inbound_port"))
     if settings.smtp.lmtp_port is not None:
-        wanted.append(("LMTP", settings.smtp.inbound_host, settings.smtp.lmtp_port, "[smtp] lmtp_port"))
+        wanted.append(("LMTP", "127.0.0.1", settings.smtp.lmtp_port, "[smtp] lmtp_port"))
     submission = settings.submission
     if submission.enabled:
         wanted.append(("submission", submission.host, submission.port, "[submission] port"))
@@ -93,6 +95,10 @@ def _ports(settings: Settings) -> list[Finding]:
             except OSError as error:
                 advice = f"Stop what uses it, or set {option} in config.toml."
                 found.append(Finding(False, f"{name} port {host}:{port}: {error.strerror}", advice))
+    at = settings.smtp.lmtp_socket
+    if at is not None and not at.parent.is_dir():
+        advice = "Make that folder, writable for the user that runs this server, or set [smtp] lmtp_socket."
+        found.append(Finding(False, f"LMTP socket {at}: there is no folder {at.parent}", advice))
     return found
 
 
@@ -172,7 +178,8 @@ def _store(settings: Settings, *, is_running: bool) -> list[Finding]:
     if not report["findings"]:
         found.append(Finding(True, "the store is consistent"))
     found += [
-        Finding(False, note, "Choose another port in config.toml, then: daimon-mcp stop") for note in report["notes"]
+        Finding(False, note, "Put that right (where a port is taken: another one), then: daimon-mcp stop")
+        for note in report["notes"]
     ]
     file = settings.config_file
     if is_running and file is not None and file.stat().st_mtime_ns // 1000 > report["started_at"]:

@@ -19,6 +19,7 @@ from typing import Any
 from daimon_mcp import app, logs, owner, shim
 from daimon_mcp.operations.credentials import WrongMasterKey
 from daimon_mcp.settings import Settings, SettingsError, load
+from daimon_mcp.settings.ignored import ignored
 from daimon_mcp.store.migrations import SchemaTooNew
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,10 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 
 def configured(settings: Settings) -> None:
-    """Logging as the settings say, on stderr."""
+    """Logging as the settings say, on stderr; and there a line for each option that is set in vain."""
     logs.configure(settings.log.level, settings.log.format, settings.log.wire)
+    for what, advice in ignored(settings):
+        log.warning("%s. %s", what, advice)
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -194,7 +197,7 @@ async def _alone(settings: Settings, api_key: str | None) -> None:
 
     async with app.opened(settings) as operations:
         running = app.App(settings, operations)
-        bound = running.bind_http(strict=False)
+        bound = running.listening.bind_http(strict=False)
         actor = await operations.credentials.authenticate(api_key) if api_key else None
         session.set(Session(actor, settings.mcp.read_only, api_key))
         async with anyio.create_task_group() as tasks, stdio_streams() as (reader, writer):

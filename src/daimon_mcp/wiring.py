@@ -45,7 +45,9 @@ def _transport(settings: Settings, operations: Operations) -> Transport:
     if relay.mode == "sandbox":
         from daimon_mcp.workers.sandbox import Sandbox
 
-        return Sandbox(receiving=operations.receiving, hostname=settings.smtp_hostname, clock=core.clock)
+        return Sandbox(
+            receiving=operations.receiving, texts=operations.texts, hostname=settings.smtp_hostname, clock=core.clock
+        )
     if relay.mode == "direct":
         return _direct(settings, operations)
     from daimon_mcp.workers.transports import SmartHost, client_context

@@ -15,7 +15,7 @@ from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused
 from daimon_mcp.faces.mcp.dialect import ToolDialect
 from daimon_mcp.faces.mcp.tools import ALL, NAMES, chosen
 from daimon_mcp.operations.core import Link, Outcome
-from daimon_mcp.texts import slots
+from daimon_mcp.texts import render_bullets, slots
 
 TOOLS = "tests/contracts/tools"
 TEXTS = "tests/contracts/texts"
@@ -56,14 +56,17 @@ FACTS: dict[str, Fact] = {
     "near": "subjet:",
     "next_at": "2026-11-21T09:01:00Z",
     "next_offset": 16000,
+    "no_submission": "port 2587 is taken",
     "not_listening": "port 2525 is taken",
     "older": "yes",
     "permission": "message_send",
+    "port": 2587,
     "quoted": "yes",
     "recipients": 2,
     "released": "yes",
     "report": "msg_12",
     "reset_at": "2026-12-01T00:00:00Z",
+    "sandbox": "yes",
     "scheduled": "yes",
     "scheduled_at": "2026-11-21T09:00:00Z",
     "seconds": 60,
@@ -76,7 +79,9 @@ FACTS: dict[str, Fact] = {
     "target_tier": "starter",
     "thread": "thr_4",
     "tier": "free",
+    "tls_port": 2465,
     "unsent": "yes",
+    "until": "2026-11-26T09:00:00Z",
     "upgrade": "yes",
     "url": "http://127.0.0.1:8370/files/t0ken",
     "used": 100,
@@ -180,6 +185,26 @@ async def test_what_an_operator_is_told(daimon: Daimon) -> None:
                 section(title, f"Label: {said['operator_action_label']}", "", str(said["agent_script"]), steps=[])
             )
     check_contract(f"{TEXTS}/operator.md", "\n".join(sections))
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        ("mail", "Reports to senders"),
+        ("sandbox", "Mail that comes back from the sandbox"),
+        ("smtp", "Replies to mail programs"),
+    ],
+)
+async def test_what_is_read_in_mail_and_by_mail_programs(kind: str, title: str, daimon: Daimon) -> None:
+    texts = daimon.operations.texts
+    sections: list[str] = [f"# {title}\n"]
+    for name in texts.names(kind):
+        said: list[str] = []
+        for field, value in texts.text(kind, name).fields.items():
+            lines = [value] if isinstance(value, str) else list(value)
+            said += [f"{field}: {line}" for line in render_bullets(lines, FACTS, str)]
+        sections.append(section(name, *said, steps=[]))
+    check_contract(f"{TEXTS}/{kind}.md", "\n".join(sections))
 
 
 def test_the_catalogue_is_what_the_product_says() -> None:

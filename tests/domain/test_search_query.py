@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from daimon_mcp.domain.clock import DAY, parse_time
 from daimon_mcp.domain.refusals import RefusalCode, Refused
-from daimon_mcp.domain.search_query import Both, Either, Fact, Node, Not, Words, parse
+from daimon_mcp.domain.search_query import parse
 from daimon_mcp.domain.search_text import Marker, Wanted, folded, indexed, pieces
+from daimon_mcp.domain.search_tree import Both, Either, Fact, Node, Not, Words
 from daimon_mcp.store.search import SCHEMA, expression
 
 NOW = parse_time("2026-11-21T12:00:00Z")
@@ -177,7 +178,7 @@ def _expressions(tree: Node | None) -> list[str]:
 @example("-(a " * 120)
 @example("\u0e01" * 500)
 def test_any_text_is_a_query_that_the_index_takes(index: sqlite3.Connection, text: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         query = parse(text, NOW)
     except Refused as refused:
@@ -187,14 +188,14 @@ def test_any_text_is_a_query_that_the_index_takes(index: sqlite3.Connection, tex
     Marker([Wanted(each.text, each.prefix) for each in query.wanted()]).window(text)
     for each in _expressions(query.node):
         index.execute("SELECT rowid FROM search WHERE search MATCH ?", (each,)).fetchall()
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_long_texts_are_read_in_linear_time() -> None:
     for atom in ("(", "-", '"a" ', "from: ", "a OR ", "in:spam ", "a*"):
-        begun = time.perf_counter()
+        begun = time.process_time()
         parse(atom * 20_000, NOW)
-        assert time.perf_counter() - begun < 5
+        assert time.process_time() - begun < 5
 
 
 @given(st.text(max_size=80))

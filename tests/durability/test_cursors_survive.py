@@ -90,7 +90,7 @@ async def test_who_follows_changes_through_kills_is_told_everything(make_folder:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write_all)
             tasks.start_soon(read, reader)
-            await kill_often(folder, 5, random.Random(5), lambda: min(len(acknowledged), len(told)))
+            await kill_often(folder, 3, random.Random(3), lambda: min(len(acknowledged), len(told)))
             done = True
     assert set(acknowledged) <= set(told)
     assert len(acknowledged) == len(set(acknowledged))

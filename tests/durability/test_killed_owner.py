@@ -14,6 +14,7 @@ from tests.durability.conftest import Make
 from tests.durability.kit import Agent, Folder, eventually, kill_often
 from tests.durability.relayed import UNCONFIRMED, check_relayed, message_id
 from tests.support.daimon import Daimon
+from tests.support.ports import free_port
 from tests.support.sink import Sink
 
 from daimon_mcp.store.consistency import findings
@@ -86,7 +87,7 @@ async def sends(make_folder: Make, kills: int) -> None:
 
 
 async def test_sends_survive_kill_9(make_folder: Make) -> None:
-    await sends(make_folder, 7)
+    await sends(make_folder, 4)
 
 
 @pytest.mark.long
@@ -214,10 +215,10 @@ async def receives(make_folder: Make, port: int, kills: int) -> None:
     assert set(found.values()) == {1}
 
 
-async def test_received_mail_survives_kill_9(make_folder: Make, free_tcp_port: int) -> None:
-    await receives(make_folder, free_tcp_port, 7)
+async def test_received_mail_survives_kill_9(make_folder: Make) -> None:
+    await receives(make_folder, free_port(), 4)
 
 
 @pytest.mark.long
-async def test_received_mail_survives_kill_9_many_times(make_folder: Make, free_tcp_port: int) -> None:
-    await receives(make_folder, free_tcp_port, 100)
+async def test_received_mail_survives_kill_9_many_times(make_folder: Make) -> None:
+    await receives(make_folder, free_port(), 100)

@@ -88,7 +88,7 @@ async def test_what_was_being_read_is_read_after_the_kill(make_folder: Make) -> 
 
 async def test_kills_at_any_moment_lose_no_text(make_folder: Make) -> None:
     """One kill for each round of mail: a file that is being read at two kills is taken for their cause."""
-    folder, rounds = make_folder(), 5
+    folder, rounds = make_folder(), 3
     async with folder.agent() as agent:
         inbox = (await agent.until_done("create_inbox", username="robo", client_id="robo"))["address"]
         await folder.unlimited()

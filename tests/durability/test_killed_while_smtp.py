@@ -22,11 +22,13 @@ import pytest
 from tests.durability.conftest import Make
 from tests.durability.kit import PATIENCE, Folder, eventually
 from tests.durability.relayed import check_relayed
+from tests.support.ports import free_port
 from tests.support.sink import Sink
 
 from daimon_mcp.store.consistency import findings
 
 A_SESSION = 30  # mails, at most
+PAUSE = 0.02  # seconds at most between two of them: all that is taken is looked for at the end
 OUTSIDE: tuple[str, str] = ("ann@example.org", "bob@example.net")
 LARGE = 500_000  # octets: more than is kept in memory
 
@@ -210,6 +212,7 @@ class Load:
                     await wire.deliver("zoe@example.com", [self._inbox], mail(name, "zoe@example.com", [], chance))
                     self.said.received.append(name)
                     self._server.passed("250 to a peer")
+                    await anyio.sleep(chance.random() * PAUSE)
 
         await self._again(session)
 
@@ -236,6 +239,7 @@ class Load:
                     self.said.submitted[left[0]] = reply
                     left = None
                     self._server.passed("250 to a program")
+                    await anyio.sleep(chance.random() * PAUSE)
 
         await self._again(session)
         while left is not None:
@@ -341,12 +345,12 @@ async def check(database: Any, said: Said, *, outside: bool = True) -> None:
     assert found.keys() - received == to_us
 
 
-async def test_mail_survives_kill_9_at_every_stage(make_folder: Make, free_tcp_port_factory: Callable[[], int]) -> None:
+async def test_mail_survives_kill_9_at_every_stage(make_folder: Make) -> None:
     moments = [
         "client: half of the content", "client: 250 to a peer", "client: 250 to a program",
         "relay: RCPT", "relay: content", "relay: content, not taken",
     ]  # fmt: skip
-    ports = free_tcp_port_factory(), free_tcp_port_factory()
+    ports = free_port(), free_port()
     said, unsure = await rounds(make_folder, ports, moments, clients=1)
     assert len(said.received) > len(moments)
     assert len(said.submitted) > len(moments)
@@ -354,21 +358,19 @@ async def test_mail_survives_kill_9_at_every_stage(make_folder: Make, free_tcp_p
 
 
 @pytest.mark.long
-async def test_mail_survives_kill_9_many_times(make_folder: Make, free_tcp_port_factory: Callable[[], int]) -> None:
+async def test_mail_survives_kill_9_many_times(make_folder: Make) -> None:
     chance = random.Random(9)
     every = [*(f"client: {each}" for each in CLIENT), *(f"relay: {each}" for each in RELAY)]
     moments = [*every * 3, *["any"] * 25]
     chance.shuffle(moments)
-    ports = free_tcp_port_factory(), free_tcp_port_factory()
+    ports = free_port(), free_port()
     said, _ = await rounds(make_folder, ports, moments, clients=3)
     assert len(said) > 10 * len(moments)
 
 
-async def test_a_full_disk_puts_mail_off_and_loses_none(
-    make_folder: Make, free_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_a_full_disk_puts_mail_off_and_loses_none(make_folder: Make) -> None:
     """Content, the database and large messages' files all stop growing; when there is room again, all goes on."""
-    ports = free_tcp_port_factory(), free_tcp_port_factory()
+    ports = free_port(), free_port()
     folder = make_folder(smtp__inbound_port=ports[0], submission__tls_port=ports[1], submission__abuse_volume=10**6)
     async with folder.agent() as agent:
         inbox = (await agent.do("create_inbox", username="writer"))["address"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import trustme
-from tests.faces.cli.test_command_line import daimon
+from tests.faces.cli.kit import Printed, command
 from tests.journeys.test_direct_protected import ENFORCE, POLICIES, Certificates, policy_host
 from tests.support.nameserver import nameserver
 from tests.support.postfix import postfix
@@ -24,8 +23,8 @@ PORTS = {"DAIMON_SUBMISSION__PORT": "0", "DAIMON_SUBMISSION__TLS_PORT": "0"}
 async def doctor(folder: Path, environment: Mapping[str, str], *arguments: str, status: int = 0) -> str:
     """What `doctor` says, with its exit status as expected."""
 
-    def run() -> subprocess.CompletedProcess[str]:
-        return daimon(folder, "doctor", *arguments, status=status, **PORTS, **environment)
+    def run() -> Printed:
+        return command(folder, "doctor", *arguments, status=status, **PORTS, **environment)
 
     return (await asyncio.to_thread(run)).stdout
 
@@ -93,7 +92,7 @@ async def test_a_domain_with_a_policy(tmp_path: Path, ours: Certificates) -> Non
         }
 
         def records() -> str:
-            return daimon(tmp_path, "domain", "records", name, status=0, **place).stdout
+            return command(tmp_path, "domain", "records", name, status=0, **place).stdout
 
         dns.add((await asyncio.to_thread(records)).replace(" IN ", " "))
         listed = ENFORCE.replace("mx1.far.test", "mx.example.net")

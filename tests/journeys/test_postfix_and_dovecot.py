@@ -20,11 +20,6 @@ US, ANN = "robo@agents.test", "ann@far.test"
 LETTER = b"From: robo@agents.test\r\nSubject: Hello\r\n\r\nHello there\r\n"
 
 
-@pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]

@@ -14,8 +14,8 @@ import pytest
 from tests.mail.authentication.signing import Zone, dkim, dkimpy_verdicts
 from tests.operations.test_domains import World as Publisher
 from tests.support.daimon import Agent, Daimon, running
-from tests.support.mail_root import free_port
 from tests.support.nameserver import NameServer, nameserver
+from tests.support.ports import free_port
 from tests.support.post import becomes, delivered_to, until
 
 OURS, THEIRS = "agents.example.com", "far.example.org"

@@ -41,6 +41,14 @@ async def logged_in(room: Mailroom) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
+async def failed_login(room: Mailroom) -> AsyncGenerator[None]:
+    """Somebody at the same address has tried a wrong password."""
+    async with room.secure(log_in=False) as client:
+        await client.say(room.plain(password="no"))
+    yield
+
+
+@asynccontextmanager
 async def connected(room: Mailroom) -> AsyncGenerator[None]:
     """Somebody else is connected to the STARTTLS port."""
     async with room.in_clear():
@@ -69,7 +77,7 @@ async def nothing(room: Mailroom) -> AsyncGenerator[None]:
 
 
 BEFORE: dict[str, Callable[[Mailroom], AbstractAsyncContextManager[None]]] = {
-    each.__name__: each for each in (rotated, logged_in, connected, store_down, nothing)
+    each.__name__: each for each in (rotated, logged_in, failed_login, connected, store_down, nothing)
 }
 
 
@@ -117,5 +125,6 @@ def test_every_row_has_its_file() -> None:
         "250 2.0.0 Ok: queued as msg_", "550 5.7.1 Sender address rejected: not owned by this account", "550 5.7.26 ",
         "535 5.7.8 Authentication failed", "535 5.7.8 SMTP access requires", "554 5.7.1 Relay access denied",
         "421 4.7.0 Too many connections", "452 4.5.3 ", "552 5.3.4 ", "451 4.3.0 ",
+        "454 4.7.0 Too many failed logins from your IP address, try again in ",
     ):  # fmt: skip
         assert reply in text, reply

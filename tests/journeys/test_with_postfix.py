@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import trustme
 from tests.support.daimon import Agent, Daimon, running
-from tests.support.mail_root import free_port
 from tests.support.nameserver import nameserver
+from tests.support.ports import free_port
 from tests.support.post import becomes, delivered_to, until
 from tests.support.postfix import Postfix, lmtp_to, postfix, smtp_to
 from tests.support.sink import Sink, Stored
@@ -95,11 +95,6 @@ async def world(
         for name in ("robo", "other", "third"):
             await agent.do("create_inbox", username=name)
         yield World(daimon, agent, server, far)
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 # ── we send through it

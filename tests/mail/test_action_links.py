@@ -381,9 +381,9 @@ def test_hostile_mail_takes_no_time(shape: str) -> None:
         for n, line in enumerate(lines[:5_000])
     ]
     for anchors in (None, [anchor], many):
-        start = time.monotonic()
+        start = time.process_time()
         find_links(text[:1_000], lines, anchors, from_domain="a.example")
-        assert time.monotonic() - start < 2.0
+        assert time.process_time() - start < 2.0
 
 
 @pytest.mark.parametrize(

@@ -351,9 +351,9 @@ HOSTILE = {
 def test_hostile_mail_takes_no_time(shape: str) -> None:
     text = (shape * (160_000 // len(shape) + 1))[:160_000]
     for lines in ([Line(text)], [Line(line) for line in text.split("\n")]):
-        start = time.monotonic()
+        start = time.process_time()
         find_codes(text[:1_000], lines, header_code=text[:10_000])
-        assert time.monotonic() - start < 2.0
+        assert time.process_time() - start < 2.0
 
 
 def struck(text: str, start: int, end: int) -> Line:

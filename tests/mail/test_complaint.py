@@ -9,8 +9,12 @@ from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.arf import read_feedback
 from daimon_mcp.mail.complaint import build_feedback
 
+SUBJECT, TEXT = "A complaint", "Somebody did not want this."
 
-def complaint(original: bytes, recipient: str = "complaint@sandbox.test") -> bytes:
+
+def complaint(
+    original: bytes, recipient: str = "complaint@sandbox.test", *, subject: str = SUBJECT, text: str = TEXT
+) -> bytes:
     return build_feedback(
         reporter=Address("complaints@sandbox.test"),
         to=Address("robo+b-1-proof@agents.localhost"),
@@ -20,6 +24,8 @@ def complaint(original: bytes, recipient: str = "complaint@sandbox.test") -> byt
         hostname="mail.agents.test",
         date=1_795_251_600_000_000,
         message_id="<c1@sandbox.test>",
+        subject=subject,
+        text=text,
     )
 
 
@@ -51,3 +57,17 @@ def test_mail_with_little_to_show_can_be_complained_of(original: bytes) -> None:
     assert report is not None
     assert (report.is_complaint, report.recipients) == (True, ("complaint@sandbox.test",))
     assert report.original_message_id is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"), [(SUBJECT, TEXT), ("Réclamation", "Quelqu'un ne voulait pas de ça.\n\nFin")]
+)
+def test_people_read_the_words_it_was_given(subject: str, text: str) -> None:
+    content = complaint(b"Subject: Buy\r\n\r\n", subject=subject, text=text)
+    assert content.isascii()
+    mail = read_mail(content)
+    assert mail["Subject"] == subject
+    [said, *_] = mail.iter_parts()
+    assert said.get_content().replace("\r\n", "\n") == text
+    assert not mail.defects
+    assert not said.defects

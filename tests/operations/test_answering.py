@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import OTHER, ROBO, arrive, becomes, clock_at, delivered_to, read_mail, relayed_through
+from tests.support.daimon import Agent, Daimon
+from tests.support.post import OTHER, ROBO, arrive, becomes, delivered_to, read_mail
 from tests.support.sink import Sink
-
-
-@pytest.fixture
-async def sink() -> AsyncGenerator[Sink]:
-    async with Sink() as made:
-        yield made
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path, sink: Sink) -> AsyncGenerator[Daimon]:
-    clock = clock_at("2026-11-21T12:00:00Z")
-    async with running(tmp_path / "data", relayed_through(sink), workers=True, clock=clock) as made:
-        await made.upgrade()
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo", display_name="Robo")
-        await made.do("create_inbox", username="other")
-        yield made
 
 
 async def left(

@@ -19,9 +19,9 @@ from daimon_mcp.domain.clock import DAY, MINUTE, SECOND
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.faces.mcp.tool import Call
 from daimon_mcp.faces.mcp.tools import ALL
-from daimon_mcp.operations.attachments import MOST_UPLOADS, MOST_UPLOADS_OF_INBOX, UPLOAD_LIFETIME
 from daimon_mcp.operations.inboxes import CreateInbox
 from daimon_mcp.operations.requests import read
+from daimon_mcp.operations.uploading import MOST_UPLOADS, MOST_UPLOADS_OF_INBOX, UPLOAD_LIFETIME
 from daimon_mcp.store import accounts
 
 FREE_SENDS: dict[str, Any] = {
@@ -34,14 +34,6 @@ WORDS = "\n".join(f"Line {number} of the report says nothing new." for number in
 async def daimon(tmp_path: Path) -> AsyncGenerator[Daimon]:
     sections = {**FREE_SENDS, "attachments": {"folder_max_bytes": 100_000}}
     async with running(tmp_path / "data", sections, clock=MovableClock()) as made:
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
         yield made
 
 
@@ -124,7 +116,7 @@ class Reads:
 
 
 async def read_all(daimon: Daimon) -> None:
-    while await daimon.operations.attachments.read_next(Reads()):
+    while await daimon.operations.extracting.read_next(Reads()):
         pass
 
 
@@ -310,11 +302,11 @@ async def test_a_draft_keeps_a_handle_until_it_is_sent(daimon: Daimon, agent: Ag
     draft = await agent.do("create_draft", inbox=ROBO, to=OTHER, subject="s", body="b", attachments=[kept])
     assert draft["attachments"] == [{"id": kept, "filename": "a.txt", "content_type": "text/plain"}]
     clock.move((UPLOAD_LIFETIME + DAY) / SECOND)
-    await daimon.operations.attachments.sweep()
+    await daimon.operations.uploading.sweep()
     assert (await agent.call("get_attachment", attachment_id=dropped)).error == "ATTACHMENT_NOT_FOUND"
     sent = await agent.do("send_draft", draft_id=draft["id"])
     assert await files_sent(daimon, sent["id"]) == [("a.txt", "text/plain", b"kept")]
-    await daimon.operations.attachments.sweep()
+    await daimon.operations.uploading.sweep()
     assert (await agent.call("get_attachment", attachment_id=kept)).error == "ATTACHMENT_NOT_FOUND"
 
 

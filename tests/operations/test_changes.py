@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import OTHER, ROBO, arrive, becomes, clock_at, relayed_through
+from tests.support.post import OTHER, ROBO, arrive, becomes
 from tests.support.sink import Sink
 
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.operations.changelog import ListChanges
 
 LATER = "2026-11-10T13:00:00Z"
-
-
-@pytest.fixture
-async def sink() -> AsyncGenerator[Sink]:
-    async with Sink() as made:
-        yield made
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path, sink: Sink) -> AsyncGenerator[Daimon]:
-    clock = clock_at("2026-11-10T12:00:00Z")
-    async with running(tmp_path / "data", relayed_through(sink), workers=True, clock=clock) as made:
-        await made.upgrade()
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
-        yield made
 
 
 class Follower:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.daimon import Agent, Daimon, running
+from tests.support.daimon import Agent, Daimon
 from tests.support.post import (
     ROBO,
     arrive,
     becomes,
-    clock_at,
     delivered_to,
     read_mail,
-    relayed_through,
     until,
 )
 from tests.support.sink import Sink
@@ -29,27 +25,6 @@ from daimon_mcp.store import messages, queue
 from daimon_mcp.store.messages import Content
 
 NOTE: dict[str, Any] = {"inbox": ROBO, "subject": "Note", "body": "x"}
-
-
-@pytest.fixture
-async def sink() -> AsyncGenerator[Sink]:
-    async with Sink() as made:
-        yield made
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path, sink: Sink) -> AsyncGenerator[Daimon]:
-    clock = clock_at("2026-11-10T12:00:00Z")
-    async with running(tmp_path / "data", relayed_through(sink), workers=True, clock=clock) as made:
-        await made.upgrade()
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        yield made
 
 
 async def one_report(daimon: Daimon, agent: Agent) -> dict[str, Any]:

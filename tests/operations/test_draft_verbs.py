@@ -27,14 +27,6 @@ async def daimon(tmp_path: Path) -> AsyncGenerator[Daimon]:
         yield made
 
 
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
-        yield made
-
-
 async def scheduled(agent: Agent) -> list[str]:
     return [each["id"] for each in (await agent.do("list_messages", inbox=ROBO, label="scheduled"))["messages"]]
 

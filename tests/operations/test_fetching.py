@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import anyio.lowlevel
 import pytest
-from tests.support.daimon import Daimon
+from tests.support.daimon import Daimon, running
 
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.upstream import FetchedMail, Place
@@ -17,6 +19,13 @@ from daimon_mcp.store.blobs import IN_DATABASE
 
 NAME = "me@example.com INBOX"
 CONTENT = b"From: ann@sender.example\r\nSubject: hi\r\nMessage-ID: <1@sender.example>\r\n\r\nwords\r\n"
+
+
+@pytest.fixture
+async def daimon(tmp_path: Path) -> AsyncGenerator[Daimon]:
+    """Without workers: what was fetched stays in the spool."""
+    async with running(tmp_path / "data") as made:
+        yield made
 
 
 @pytest.fixture

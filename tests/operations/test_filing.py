@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import OTHER, ROBO, arrive, clock_at
+from tests.support.daimon import Agent, Daimon
+from tests.support.post import OTHER, ROBO, arrive
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.operations.filing import DeleteMessage, DeleteThread, UpdateMessage
 
 LATER = "2026-11-10T13:00:00Z"
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path) -> AsyncGenerator[Daimon]:
-    async with running(tmp_path / "data", workers=True, clock=clock_at("2026-11-10T12:00:00Z")) as made:
-        await made.upgrade()
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
-        yield made
 
 
 async def counted(agent: Agent, inbox: str = ROBO) -> tuple[int, int, int]:

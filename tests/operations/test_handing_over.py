@@ -59,13 +59,6 @@ async def daimon(start: Start, sink: Sink) -> AsyncGenerator[Daimon]:
         yield made
 
 
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        yield made
-
-
 async def attempted(daimon: Daimon, count: int) -> None:
     """Return once so many attempts have ended."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import OTHER, ROBO, arrive, becomes, clock_at, read_mail, relayed_through
+from tests.support.post import OTHER, ROBO, arrive, becomes, clock_at, read_mail
 from tests.support.sink import Sink
 
 from daimon_mcp.domain.accounts import Actor
@@ -23,28 +22,6 @@ from daimon_mcp.operations.requests import read
 WORDS: dict[str, Any] = {"subject": "Hello", "body": "Hi"}
 ANN, BOB = "ann@example.com", "bob@example.org"
 SECRET = "zqxjkv"  # in what is given, and never in what is answered
-
-
-@pytest.fixture
-async def sink() -> AsyncGenerator[Sink]:
-    async with Sink() as made:
-        yield made
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path, sink: Sink) -> AsyncGenerator[Daimon]:
-    clock = clock_at("2026-11-10T12:00:00Z")
-    async with running(tmp_path / "data", relayed_through(sink), workers=True, clock=clock) as made:
-        await made.upgrade()
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
-        yield made
 
 
 @pytest.fixture(scope="module")

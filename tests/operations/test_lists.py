@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
 import pytest
-from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import OTHER, ROBO, arrive, becomes, clock_at, delivered_to, relayed_through
+from tests.support.daimon import Agent, Daimon
+from tests.support.post import OTHER, ROBO, arrive, becomes, delivered_to
 from tests.support.sink import Sink
 
 from daimon_mcp.domain.refusals import Refused
@@ -19,28 +18,6 @@ from daimon_mcp.operations.lists import ChangeList, GetLists
 from daimon_mcp.store import compiled as sql
 
 THIRD = "third@agents.localhost"
-
-
-@pytest.fixture
-async def sink() -> AsyncGenerator[Sink]:
-    async with Sink() as made:
-        yield made
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path, sink: Sink) -> AsyncGenerator[Daimon]:
-    clock = clock_at("2026-11-10T12:00:00Z")
-    async with running(tmp_path / "data", relayed_through(sink), workers=True, clock=clock) as made:
-        await made.upgrade()
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        for username in ("robo", "other", "third"):
-            await made.do("create_inbox", username=username)
-        yield made
 
 
 async def put(agent: Agent, kind: str, *entries: str, direction: str = "receive", inbox: str | None = ROBO) -> None:
@@ -313,6 +290,7 @@ async def test_answers_obey_the_reply_lists_or_else_the_send_lists(daimon: Daimo
 
 async def test_mail_between_inboxes_obeys_the_lists_of_both(daimon: Daimon, agent: Agent) -> None:
     await put(agent, "block", ROBO, inbox=OTHER)
+    await agent.do("create_inbox", username="third")
     sent = await agent.do("send_email", inbox=ROBO, to=[OTHER, THIRD], subject="Ping", body="x")
     assert sent["status"] == "delivered"
     assert await delivered_to(agent, OTHER) == []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import ROBO, arrive, becomes, clock_at, delivered_to, relayed_through, until
+from tests.support.daimon import Agent, Daimon
+from tests.support.post import ROBO, arrive, becomes, delivered_to, until
 from tests.support.sink import Sink
 from tests.support.submission import submit
 
@@ -19,27 +17,6 @@ from daimon_mcp.store.consistency import findings
 NOTE: dict[str, Any] = {"inbox": ROBO, "subject": "Note", "body": "x"}
 ANN, BEN, GONE = "ann@far.example", "ben@other.example", "Gone@far.example"
 EVERYTHING = Selection()
-
-
-@pytest.fixture
-async def sink() -> AsyncGenerator[Sink]:
-    async with Sink() as made:
-        yield made
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path, sink: Sink) -> AsyncGenerator[Daimon]:
-    clock = clock_at("2026-11-10T12:00:00Z")
-    async with running(tmp_path / "data", relayed_through(sink), workers=True, clock=clock) as made:
-        await made.upgrade()
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        yield made
 
 
 async def put_off(daimon: Daimon, agent: Agent, sink: Sink, *recipients: str) -> dict[str, Any]:

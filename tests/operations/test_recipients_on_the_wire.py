@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import OTHER, ROBO, arrive, becomes, clock_at, delivered_to, read_mail, relayed_through, until
+from tests.support.daimon import Agent, Daimon
+from tests.support.post import OTHER, ROBO, arrive, becomes, delivered_to, read_mail, until
 from tests.support.sink import Sink
 
 from daimon_mcp.domain.tiers import Tier
@@ -20,27 +17,6 @@ WHO: dict[str, Any] = {
 }
 EVERYONE = {"ann@example.com", "bob@example.org", "cy@example.net", "hidden@example.com"}
 WORDS = {"subject": "Hello", "body": "Hi"}
-
-
-@pytest.fixture
-async def sink() -> AsyncGenerator[Sink]:
-    async with Sink() as made:
-        yield made
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path, sink: Sink) -> AsyncGenerator[Daimon]:
-    clock = clock_at("2026-11-10T12:00:00Z")
-    async with running(tmp_path / "data", relayed_through(sink), workers=True, clock=clock) as made:
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
-        yield made
 
 
 async def check(daimon: Daimon, agent: Agent, sink: Sink, message_id: str, everyone: set[str] = EVERYONE) -> None:
@@ -57,7 +33,6 @@ async def check(daimon: Daimon, agent: Agent, sink: Sink, message_id: str, every
 
 
 async def test_a_send(daimon: Daimon, agent: Agent, sink: Sink) -> None:
-    await daimon.upgrade(Tier.STARTER)
     sent = await agent.do("send_email", inbox=ROBO, **WHO, **WORDS)
     await check(daimon, agent, sink, sent["id"])
     mail = read_mail(sink.messages[0].content)
@@ -65,14 +40,12 @@ async def test_a_send(daimon: Daimon, agent: Agent, sink: Sink) -> None:
 
 
 async def test_only_hidden_recipients(daimon: Daimon, agent: Agent, sink: Sink) -> None:
-    await daimon.upgrade(Tier.STARTER)
     sent = await agent.do("send_email", inbox=ROBO, to=[], bcc="hidden@example.com", **WORDS)
     await check(daimon, agent, sink, sent["id"], {"hidden@example.com"})
     assert read_mail(sink.messages[0].content)["To"] == "undisclosed-recipients:;"
 
 
 async def test_a_reply_a_reply_to_all_and_a_forward(daimon: Daimon, agent: Agent, sink: Sink) -> None:
-    await daimon.upgrade(Tier.PRO)
     [letter] = await arrive(
         daimon, ROBO, to=f"{ROBO}, bob@example.org, robo+x@agents.localhost", headers={"Cc": "cy@example.net"}
     )
@@ -89,14 +62,12 @@ async def test_a_reply_a_reply_to_all_and_a_forward(daimon: Daimon, agent: Agent
 
 
 async def test_a_draft(daimon: Daimon, agent: Agent, sink: Sink) -> None:
-    await daimon.upgrade(Tier.STARTER)
     draft = await agent.do("create_draft", inbox=ROBO, **WHO, **WORDS)
     sent = await agent.do("send_draft", draft_id=draft["id"])
     await check(daimon, agent, sink, sent["id"])
 
 
 async def test_a_scheduled_mail_and_a_scheduled_draft(daimon: Daimon, agent: Agent, sink: Sink) -> None:
-    await daimon.upgrade(Tier.STARTER)
     later = await agent.do("send_email", inbox=ROBO, **WHO, **WORDS, send_at="2026-11-10T13:00:00Z")
     draft = await agent.do("create_draft", inbox=ROBO, **WHO, **WORDS, send_at="2026-11-10T14:00:00Z")
     daimon.later(3600)
@@ -107,6 +78,7 @@ async def test_a_scheduled_mail_and_a_scheduled_draft(daimon: Daimon, agent: Age
 
 
 async def test_parked_mail_and_a_parked_draft(daimon: Daimon, agent: Agent, sink: Sink) -> None:
+    await daimon.upgrade(Tier.FREE)
     mail = await agent.do("send_email", inbox=ROBO, **WHO, **WORDS, park=True)
     draft = await agent.do("create_draft", inbox=ROBO, **WHO, **WORDS)
     parked = (await agent.call("send_draft", draft_id=draft["id"])).envelope["parked"]
@@ -120,7 +92,6 @@ async def test_parked_mail_and_a_parked_draft(daimon: Daimon, agent: Agent, sink
 
 
 async def test_again_after_a_temporary_refusal_of_one(daimon: Daimon, agent: Agent, sink: Sink) -> None:
-    await daimon.upgrade(Tier.STARTER)
     sink.answer("RCPT", "451 4.7.1 Greylisted", match="bob@", times=1)
     sent = await agent.do("send_email", inbox=ROBO, **WHO, **WORDS)
 
@@ -136,7 +107,6 @@ async def test_again_after_a_temporary_refusal_of_one(daimon: Daimon, agent: Age
 
 
 async def test_here_and_outside_in_one_mail(daimon: Daimon, agent: Agent, sink: Sink) -> None:
-    await daimon.upgrade(Tier.STARTER)
     sent = await agent.do(
         "send_email", inbox=ROBO, to=[OTHER, "ann@example.com"], bcc=["hidden@example.com", ROBO], **WORDS
     )
@@ -147,7 +117,6 @@ async def test_here_and_outside_in_one_mail(daimon: Daimon, agent: Agent, sink: 
 
 
 async def test_a_copy_here_tells_nobody_of_the_hidden_ones(daimon: Daimon, agent: Agent) -> None:
-    await daimon.upgrade(Tier.STARTER)
     await agent.do("create_inbox", username="hidden")
     sent = await agent.do("send_email", inbox=ROBO, to=OTHER, bcc="hidden@agents.localhost", **WORDS)
     for address in (OTHER, "hidden@agents.localhost"):
@@ -166,7 +135,6 @@ async def test_a_copy_here_tells_nobody_of_the_hidden_ones(daimon: Daimon, agent
 
 
 async def test_a_bcc_header_cannot_be_smuggled_in(agent: Agent, daimon: Daimon) -> None:
-    await daimon.upgrade(Tier.STARTER)
     for name in ("Bcc", "bcc", "Resent-Bcc", "To", "Content-Type", "X\r\nBcc", "X Bcc"):
         answer = await agent.call(
             "send_email", inbox=ROBO, to=OTHER, **WORDS, headers={name: "x@example.com"}, allow_duplicate=True
@@ -175,7 +143,6 @@ async def test_a_bcc_header_cannot_be_smuggled_in(agent: Agent, daimon: Daimon) 
 
 
 async def test_an_own_header_arrives(agent: Agent, daimon: Daimon, sink: Sink) -> None:
-    await daimon.upgrade(Tier.STARTER)
     sent = await agent.do(
         "send_email", inbox=ROBO, to="ann@example.com", **WORDS, headers={"X-Ticket": "42"}, reply_to="Desk <d@x.org>"
     )

@@ -49,13 +49,6 @@ async def daimon(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerat
         yield made
 
 
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        yield made
-
-
 async def arrived(daimon: Daimon, agent: Agent, count: int = 1) -> list[dict[str, Any]]:
     """What is in the inbox, once there is so much."""
 
@@ -73,6 +66,31 @@ async def test_mail_to_anybody_is_taken_and_goes_nowhere(daimon: Daimon, agent: 
         assert "nothing has left this server" in message["deliveries"][0]["last_reply"]
     assert await delivered_to(agent, ROBO) == []
     assert {"action": "send_to_other_servers"} in (await agent.do("get_capabilities"))["can"]
+
+
+async def test_an_agent_is_told_that_nothing_leaves(daimon: Daimon, agent: Agent) -> None:
+    account = await agent.call("get_account")
+    assert account.result["relay"] == "sandbox"
+    assert "This server is a sandbox" in account.text
+    sent = await agent.call("send_email", **NOTE, to="ann@example.com")
+    assert sent.result["status"] == "queued"
+    assert "does not leave this server" in sent.result["note"]
+    assert "this server lets no mail out" in sent.text
+    assert "leaves at once" not in sent.text
+    await becomes(daimon, agent, sent.result["id"], "sent")
+    story = await agent.call("explain_delivery", message_id=sent.result["id"])
+    assert story.result["deliveries"][0]["meaning"] == "state.captured"
+    assert [entry["meaning"] for entry in story.result["timeline"] if entry["what"] == "attempt"] == ["state.captured"]
+    assert "has not left this server" in story.text
+    assert "nothing of it has left this server" in story.text
+    draft = await agent.do("create_draft", **NOTE, to="ben@example.com")
+    assert "this server lets no mail out" in (await agent.call("send_draft", draft_id=draft["id"])).text
+    later = await agent.call(
+        "send_email", **{**NOTE, "body": "y"}, to="ann@example.com", send_at="2026-11-11T12:00:00Z"
+    )
+    assert "it will be captured" in later.text
+    local = await agent.call("send_email", **NOTE, to=ROBO)
+    assert "sandbox" not in local.text
 
 
 async def test_a_bounce(daimon: Daimon, agent: Agent) -> None:
@@ -119,6 +137,7 @@ async def test_an_automatic_answer_comes_into_the_thread(daimon: Daimon, agent: 
         "auto_reply", sent["message_id"], "Automatic reply: Café",
     )  # fmt: skip
     assert answer["from_address"] == "autoreply@sandbox.test"
+    assert answer["body_text"] == "I am away until further notice. This answer was made by the sandbox."
     again = await agent.do("reply_to_message", message_id=answer["id"], body="Until when?")
     await becomes(daimon, agent, again["id"], "sent")
     assert again["thread_id"] == sent["thread_id"]
@@ -138,6 +157,7 @@ async def test_a_complaint_is_told_and_suppresses(daimon: Daimon, agent: Agent) 
     sent = await agent.do("send_email", **NOTE, to="complaint@sandbox.test")
     message = await becomes(daimon, agent, sent["id"], "sent")
     [complaint] = await arrived(daimon, agent)
+    assert complaint["subject"] == "Complaint about your mail"
     assert complaint["thread_id"] == sent["thread_id"]
     [entry] = (await agent.do("list_suppressions"))["suppressions"]
     assert (entry["address"], entry["why"]) == ("complaint@sandbox.test", "complained")
@@ -150,9 +170,26 @@ async def test_a_complaint_is_told_and_suppresses(daimon: Daimon, agent: Agent) 
 
 @pytest.mark.parametrize("role", ["autoreply", "complaint"])
 async def test_nobody_answers_the_null_sender(role: str, daimon: Daimon) -> None:
-    sandbox = Sandbox(receiving=daimon.operations.receiving, hostname="sandbox.test", clock=SystemClock())
+    operations = daimon.operations
+    sandbox = Sandbox(
+        receiving=operations.receiving, texts=operations.texts, hostname="sandbox.test", clock=SystemClock()
+    )
     recipient = Recipient(f"{role}@sandbox.test")
     handover = Handover(mail_from="", recipients=(recipient,), content=b"Subject: x\r\n\r\nx\r\n")
     found = await sandbox.relay("sandbox", handover)
     assert found[recipient.address].outcome is Outcome.ACCEPTED
-    assert await daimon.operations.spool.listed() == []
+    assert await operations.spool.listed() == []
+
+
+async def test_an_operators_words_come_back_too(tmp_path: Path) -> None:
+    words = tmp_path / "words" / "sandbox"
+    words.mkdir(parents=True)
+    (words / "auto_reply.md").write_text("# subject_prefix\nAbwesend:\n\n# body\nIch bin fort, für {{immer}}.\n")
+    sections = {"relay": {"mode": "sandbox"}, "operator": {"prompts_dir": str(words.parent)}}
+    async with running(tmp_path / "data", sections, workers=True) as daimon, daimon.agent() as agent:
+        await daimon.upgrade()
+        await agent.do("create_inbox", username="robo")
+        await agent.do("send_email", **NOTE, to="autoreply@sandbox.test")
+        [answer] = await arrived(daimon, agent)
+        shown = await agent.do("get_message", message_id=answer["id"])
+    assert (shown["subject"], shown["body_text"]) == ("Abwesend: Note", "Ich bin fort, für {immer}.")

@@ -29,14 +29,6 @@ async def daimon(tmp_path: Path) -> AsyncGenerator[Daimon]:
         yield made
 
 
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
-        yield made
-
-
 async def found(agent: Agent, query: str, **more: Any) -> list[str]:
     """The subjects of what is found."""
     return [each["subject"] for each in (await agent.do("search_messages", query=query, **more))["messages"]]

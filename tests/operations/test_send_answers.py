@@ -18,12 +18,6 @@ TOMORROW = 24 * 3600
 
 
 @pytest.fixture
-async def sink() -> AsyncGenerator[Sink]:
-    async with Sink() as made:
-        yield made
-
-
-@pytest.fixture
 async def relayed(tmp_path: Path, sink: Sink) -> AsyncGenerator[Daimon]:
     async with running(tmp_path / "data", relayed_through(sink), workers=True, clock=MovableClock()) as made:
         yield made

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from tests.support.daimon import Agent, Answer, Daimon, MovableClock, running
+from tests.support.daimon import Agent, Answer, Daimon
 from tests.support.post import becomes
 
 from daimon_mcp.domain.tiers import Tier
 
 NOTE = {"to": "other@agents.localhost", "subject": "Note", "body": "Once"}
-
-
-@pytest.fixture
-async def still(tmp_path: Path) -> AsyncGenerator[Daimon]:
-    async with running(tmp_path / "data", workers=True, clock=MovableClock()) as made:
-        yield made
 
 
 @pytest.fixture

@@ -29,14 +29,6 @@ async def daimon(tmp_path: Path) -> AsyncGenerator[Daimon]:
         yield made
 
 
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
-        yield made
-
-
 @dataclass(frozen=True)
 class Mail:
     """A letter of a conversation; `name` is its Message-ID unless another is given."""

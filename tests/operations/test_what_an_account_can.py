@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
-from tests.support.daimon import Agent, Daimon, running
+from tests.support.daimon import Agent, Answer, Daimon, running
 
 from daimon_mcp.domain.accounts import AccountStatus
 from daimon_mcp.domain.tiers import Tier
@@ -17,6 +19,13 @@ from daimon_mcp.domain.tiers import Tier
 RELAY = {"relay": {"host": "relay.invalid", "port": 25, "security": "none"}}
 SENDS = {"send_messages", "schedule_messages", "send_to_other_servers"}
 UNPAID = ("SEND_REQUIRES_PAID", "create_upgrade_link")
+
+
+@pytest.fixture
+async def daimon(tmp_path: Path) -> AsyncGenerator[Daimon]:
+    """With no way to outside."""
+    async with running(tmp_path / "data") as made:
+        yield made
 
 
 async def sorted_out(agent: Agent) -> tuple[set[str], dict[str, tuple[str, str | None]]]:
@@ -109,11 +118,125 @@ async def test_nothing_is_said_while_mail_comes_in_even_if_the_http_port_was_tak
         taken.listen()
         async with running(tmp_path / "data", {"http": {"port": taken.getsockname()[1]}}) as daimon:
             async with anyio.create_task_group() as tasks:
-                await daimon.app.run_listeners(tasks, daimon.app.bind_http(strict=False), strict=False)
+                await daimon.app.run_listeners(tasks, daimon.app.listening.bind_http(strict=False), strict=False)
                 async with daimon.agent() as agent:
                     assert await told(agent) == []
                 tasks.cancel_scope.cancel()
             assert "HTTP port" in daimon.operations.core.notes[0]
+
+
+async def test_an_agent_is_told_that_mail_programs_cannot_log_in_and_why(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with running(tmp_path / "data", {"submission": {"tls_port": port}}) as daimon:
+            async with anyio.create_task_group() as tasks:
+                await daimon.app.run_listeners(tasks, None, strict=False)
+                tasks.cancel_scope.cancel()
+            why = f"port 0 or {port} cannot be used (Address already in use)"
+            async with daimon.agent() as agent:
+                for tier, told_of in ((Tier.FREE, 0), (Tier.STARTER, 1)):  # who may not log in anyway is not bothered
+                    await daimon.upgrade(tier)
+                    for tool, arguments in (
+                        ("create_inbox", {"username": f"a-{tier}", "client_id": tier}),
+                        ("create_inbox", {"username": f"a-{tier}", "client_id": tier}),
+                        ("get_account", {}),
+                        ("get_capabilities", {}),
+                    ):
+                        steps = (await agent.call(tool, **arguments)).envelope["next_steps"]
+                        assert sum(why in step and "Mail programs cannot log in" in step for step in steps) == told_of
+                for tool in ("get_smtp_credentials", "rotate_smtp_password"):
+                    answer = await agent.call(tool)
+                    assert answer.result["listening"] is False
+                    assert why in answer.result["problem"]
+                    assert any(step.startswith("Why: SMTP submission") and why in step
+                               for step in answer.envelope["next_steps"])  # fmt: skip
+
+
+class Begun(asyncio.Event):
+    """Tells when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.asked.set()
+        return await super().wait()
+
+
+async def test_the_first_inbox_of_a_process_is_made_when_it_is_known_what_listens(daimon: Daimon) -> None:
+    core = daimon.operations.core
+    begun = core.listening = Begun()
+    answers: list[Answer] = []
+    async with daimon.agent() as agent, anyio.create_task_group() as tasks:
+
+        async def make() -> None:
+            answers.append(await agent.call("create_inbox", username="robo"))
+
+        tasks.start_soon(make)
+        with anyio.fail_after(4):
+            await begun.asked.wait()
+        core.not_listening = "SMTP port 25 cannot be used"
+        begun.set()
+    assert "SMTP port 25 cannot be used" in answers[0].text
+
+
+async def test_a_certificate_that_cannot_be_used_is_why_mail_programs_cannot_log_in(tmp_path: Path) -> None:
+    (tmp_path / "broken.pem").write_text("no certificate")
+    pair = {"certificate": str(tmp_path / "broken.pem"), "certificate_key": str(tmp_path / "broken.pem")}
+    async with running(tmp_path / "data", {"smtp": pair}) as daimon:
+        await daimon.upgrade(Tier.STARTER)
+        async with anyio.create_task_group() as tasks:
+            await daimon.app.run_listeners(tasks, None, strict=False)
+            async with daimon.agent() as agent:
+                steps = (await agent.call("get_account")).envelope["next_steps"]
+                assert any("Mail programs cannot log in now: the TLS certificate" in step for step in steps)
+            tasks.cancel_scope.cancel()
+
+
+async def test_the_ports_are_told_by_what_programs_call_them(tmp_path: Path) -> None:
+    async with running(tmp_path / "data", listeners=True) as daimon, daimon.agent() as agent:
+        await daimon.upgrade(Tier.STARTER)
+        step = (await agent.call("get_smtp_credentials")).envelope["next_steps"][0]
+        (_, starttls), (_, tls) = daimon.submission, daimon.submission_tls
+        assert step.startswith(f"Set a program that says STARTTLS (or just TLS on 587) to host and port {starttls}; ")
+        assert f"SSL/TLS (implicit TLS, as on 465) to host and tls_port {tls}." in step
+        assert not any("cannot log in" in each for each in (await agent.call("get_account")).envelope["next_steps"])
+
+
+async def test_what_an_account_has_meanwhile_is_no_request_any_more(daimon: Daimon) -> None:
+    upgrades = daimon.operations.upgrades
+    async with daimon.agent() as agent:
+        link = await agent.do("create_upgrade_link")
+        await agent.do("create_upgrade_link", target_tier="pro")
+        asked = await agent.do("notify_operator", issue="May I?")
+        assert (await upgrades.list_open())[0].id == link["approval_id"]
+        assert await upgrades.open_count() == 3
+        await daimon.upgrade(Tier.STARTER)
+        assert [each.target_tier for each in await upgrades.list_open()] == ["pro", None]
+        await daimon.upgrade(Tier.ENTERPRISE)
+        assert [each.id for each in await upgrades.list_open()] == [asked["approval_id"]]
+        assert await upgrades.open_count() == 1
+        assert (await agent.do("wait_for_upgrade", timeout_seconds=1))["status"] == "upgraded"
+
+
+async def test_an_agent_is_told_how_mail_leaves(tmp_path: Path) -> None:
+    ways: dict[str, dict[str, str]] = {"none": {}, "smart_host": {"host": "127.0.0.1"}, "direct": {"mode": "direct"}}
+    for name, relay in ways.items():
+        async with running(tmp_path / name, {"relay": relay}) as daimon, daimon.agent() as agent:
+            account = await agent.call("get_account")
+            assert (account.result["relay"], account.result["relay_configured"]) == (name, name != "none")
+            assert "sandbox" not in account.text
+
+
+async def test_lmtp_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    smtp = {"inbound": False, "lmtp_socket": str(tmp_path / "no" / "lmtp.sock")}
+    async with running(tmp_path / "data", {"smtp": smtp}) as daimon, anyio.create_task_group() as tasks:
+        await daimon.app.run_listeners(tasks, None, strict=False)
+        assert daimon.operations.core.not_listening == "[smtp] inbound is false, and LMTP cannot be used"
+        tasks.cancel_scope.cancel()
 
 
 async def test_inbound_mail_that_is_turned_off_is_said(tmp_path: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.support.daimon import Agent, Daimon, running
-from tests.support.post import OTHER, ROBO, arrive, clock_at
+from tests.support.daimon import Agent, Daimon
+from tests.support.post import OTHER, ROBO, arrive
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.ids import new_id
@@ -24,21 +23,6 @@ from daimon_mcp.store import accounts
 
 AT = "2026-11-10T13:00:00Z"
 TOOLS = {tool.name: tool for tool in ALL}
-
-
-@pytest.fixture
-async def daimon(tmp_path: Path) -> AsyncGenerator[Daimon]:
-    async with running(tmp_path / "data", workers=True, clock=clock_at("2026-11-10T12:00:00Z")) as made:
-        await made.upgrade()
-        yield made
-
-
-@pytest.fixture
-async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
-    async with daimon.agent() as made:
-        await made.do("create_inbox", username="robo")
-        await made.do("create_inbox", username="other")
-        yield made
 
 
 async def stranger(daimon: Daimon) -> Actor:

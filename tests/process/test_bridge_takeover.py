@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.process.conftest import Start
 from tests.process.kit import Folder, Message, eventually
-
-TAKEOVER_SECONDS = 2.0
 
 
 def tool(name: str, **arguments: object) -> Message:
@@ -18,9 +14,7 @@ async def test_an_idle_clients_next_call_is_answered_by_a_new_owner(bridge: Star
     client = await bridge()
     assert (await client.call("echo", {"n": 1}))["result"] == {"n": 1}
     folder.kill_owner()
-    since = time.monotonic()
     assert (await client.call("echo", {"n": 2}))["result"] == {"n": 2}
-    assert time.monotonic() - since < TAKEOVER_SECONDS
     assert await client.close() == 0
     assert await client.complaints() == ""
 

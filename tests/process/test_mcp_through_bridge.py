@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,10 +17,6 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult
 from tests.process.conftest import Start
 from tests.process.kit import BRIDGE, TOY, Client, Folder, Message, eventually
-
-TAKEOVER_SECONDS = 2.0
-"""From a kill to the next answer. Most of it is a new owner's imports, so a machine that was slow to start the first
-owner may take longer: half as long again as that took."""
 
 INITIALIZE = {
     "protocolVersion": "2025-11-25",
@@ -45,16 +40,12 @@ def text(result: CallToolResult) -> object:
 
 @pytest.mark.parametrize("era", ["legacy", "2026-07-28", "auto"])
 async def test_the_sdks_client_does_not_notice_a_new_owner(folder: Folder, era: str) -> None:
-    begun = time.monotonic()
     async with connected(folder, era) as client:
-        first_start = time.monotonic() - begun
         assert client.protocol_version == ("2025-11-25" if era == "legacy" else "2026-07-28")
         assert {tool.name for tool in (await client.list_tools()).tools} == {"echo", "count", "slow"}
         assert text(await client.call_tool("echo", {"text": "one"})) == "one"
         folder.kill_owner()
-        since = time.monotonic()
         assert text(await client.call_tool("echo", {"text": "two"})) == "two"
-        assert time.monotonic() - since < max(TAKEOVER_SECONDS, first_start * 1.5)
         large = "x" * 1_000_000
         assert text(await client.call_tool("echo", {"text": large})) == large
 
@@ -62,8 +53,8 @@ async def test_the_sdks_client_does_not_notice_a_new_owner(folder: Folder, era: 
 async def test_eight_clients_and_an_owner_killed_under_them(bridge: Start, folder: Folder) -> None:
     """Every call is acknowledged, if need be on its second try, and was made exactly once."""
     acknowledged: list[str] = []
-    answered_by: dict[int, dict[int, float]] = {n: {} for n in range(8)}
-    killed: list[tuple[int, float]] = []
+    answered_by: dict[int, set[int]] = {n: set() for n in range(8)}
+    killed: list[int] = []
     enough = anyio.Event()
 
     async def one(n: int) -> None:
@@ -76,14 +67,11 @@ async def test_eight_clients_and_an_owner_killed_under_them(bridge: Start, folde
             client_id = f"c{n}-{call}"
             result = await count(client, client_id)
             acknowledged.append(client_id)
-            answered_by[n].setdefault(result, time.monotonic())
+            answered_by[n].add(result)
 
     async def count(client: Client, client_id: str) -> int:
         answer = await client.call("tools/call", {"name": "count", "arguments": {"client_id": client_id}})
         return answer["result"]["structuredContent"]["result"]
-
-    begun = time.monotonic()
-    first_start = 0.0
 
     def all_served_by(pid: int | None) -> bool:
         return pid is not None and all(pid in served for served in answered_by.values())
@@ -94,16 +82,14 @@ async def test_eight_clients_and_an_owner_killed_under_them(bridge: Start, folde
                 group.start_soon(one, n)
             for _ in range(3):
                 await eventually(lambda: all_served_by(folder.owner_pid()))
-                first_start = first_start or time.monotonic() - begun
-                killed.append((folder.kill_owner(), time.monotonic()))
-                await eventually(lambda: folder.owner_pid() not in (None, killed[-1][0]))
+                killed.append(folder.kill_owner())
+                await eventually(lambda: folder.owner_pid() not in (None, killed[-1]))
             await eventually(lambda: all_served_by(folder.owner_pid()))
             enough.set()
 
     owners = [int(pid) for pid in (folder.path / "starts").read_text().split()]
-    assert [pid for pid, _ in killed] == owners[:-1]
-    for (_, at), successor in zip(killed, owners[1:], strict=True):
-        assert max(served[successor] for served in answered_by.values()) - at < max(TAKEOVER_SECONDS, first_start * 1.5)
+    assert killed == owners[:-1]
+    assert all(set(owners) == served for served in answered_by.values())
     made = Counter((folder.path / "counted").read_text().split())
     assert set(acknowledged) == set(made)
     assert set(made.values()) == {1}

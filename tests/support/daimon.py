@@ -182,7 +182,7 @@ async def running(
         daimon = Daimon(app, clock)
         async with anyio.create_task_group() as tasks:
             if listeners:
-                await app.run_listeners(tasks, app.bind_http(strict=True), strict=True)
+                await app.run_listeners(tasks, app.listening.bind_http(strict=True), strict=True)
             elif workers:
                 await app.run_workers(tasks)
             try:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
-from tests.support.mail_root import Log, free_port, inside, instance_folder, number_of, server_process
+from tests.support.mail_root import Log, inside, instance_folder, number_of, server_process
+from tests.support.ports import free_port
 
 _CONFIGURATION = """
 base_dir = {folder}/run

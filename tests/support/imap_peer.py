@@ -18,6 +18,8 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Self
 
+from tests.support.gate import PATIENCE, Gate
+
 EVERYTHING = "IDLE UIDPLUS MOVE AUTH=PLAIN SASL-IR"
 _LINE = re.compile(r"(\S+) (UID \w+|\w+) ?(.*)", re.DOTALL)
 _HEADER_END = re.compile(rb"\r\n\r\n")
@@ -32,28 +34,6 @@ class Kept:
     date: str
     size: int
     flags: set[str] = field(default_factory=set[str])
-
-
-class Gate:
-    """A command that is not answered before the gate is opened."""
-
-    def __init__(self) -> None:
-        self._reached = asyncio.Event()
-        self._opened = asyncio.Event()
-
-    async def reached(self) -> None:
-        """Return when the command has come."""
-        async with asyncio.timeout(10):
-            await self._reached.wait()
-
-    def open(self) -> None:
-        """Answer it."""
-        self._opened.set()
-
-    async def pass_through(self) -> None:
-        """The peer's side."""
-        self._reached.set()
-        await self._opened.wait()
 
 
 @dataclass
@@ -143,7 +123,7 @@ class ImapPeer:
 
     async def heard(self, command: str, times: int = 1) -> None:
         """Return when lines with that beginning have come so often since the start."""
-        async with asyncio.timeout(10), self._heard:
+        async with asyncio.timeout(PATIENCE), self._heard:
             await self._heard.wait_for(lambda: sum(line.startswith(command) for line in self.commands) >= times)
 
     def disconnect(self) -> None:

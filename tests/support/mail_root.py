@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import stat
 import tempfile
 from collections import deque
@@ -33,16 +32,11 @@ def mail_root() -> Path:
     for name, (major, minor) in _DEVICES.items():
         device = root / "dev" / name
         if not device.exists():
-            os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-            device.chmod(0o666)
+            made = device.with_name(f"{name}.{os.getpid()}")  # others may be at the same
+            os.mknod(made, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            made.chmod(0o666)
+            made.replace(device)
     return root
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def inside(path: Path) -> str:

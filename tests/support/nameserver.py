@@ -36,31 +36,10 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 import dns.zonefile
+from tests.support.gate import PATIENCE, Gate
 
 _SOA = "ns.invalid. hostmaster.invalid. 1 3600 600 86400 {minimum}"
 _SIZE_WITHOUT_EDNS = 512
-
-
-class Gate:
-    """A question the server stops at: it says when it is `reached`, and answers when it is told to `open`."""
-
-    def __init__(self) -> None:
-        self._reached = asyncio.Event()
-        self._opened = asyncio.Event()
-
-    async def reached(self) -> None:
-        """Return when the question is here."""
-        async with asyncio.timeout(5):
-            await self._reached.wait()
-
-    def open(self) -> None:
-        """Let the server answer, this question and all later ones of the rule."""
-        self._opened.set()
-
-    async def pass_through(self) -> None:
-        """The server's side."""
-        self._reached.set()
-        await self._opened.wait()
 
 
 @dataclass
@@ -189,7 +168,7 @@ class NameServer:
 
     async def heard(self, name: str, kind: str) -> None:
         """Return once this was asked."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while (_plain(name), kind) not in self.queries:
                 self._heard.clear()
                 await self._heard.wait()

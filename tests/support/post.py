@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import anyio
 from tests.support.daimon import Agent, Daimon, MovableClock
+from tests.support.gate import PATIENCE
 from tests.support.sink import Sink
 
 from daimon_mcp.domain.changes import Change
@@ -68,7 +69,7 @@ async def until(daimon: Daimon, look: Callable[[], Awaitable[T | None]]) -> T:
 
     unsubscribe = daimon.operations.core.bus.subscribe(heard)
     try:
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             while True:
                 rung = anyio.Event()
                 found = await look()

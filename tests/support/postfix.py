@@ -18,16 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
-from tests.support.mail_root import Log, free_port, inside, instance_folder, number_of, server_process
+from tests.support.mail_root import Log, inside, instance_folder, number_of, server_process
+from tests.support.ports import free_port
 
 NOBODY = "error:5.1.1 There is no such mailbox"
 """A route to nowhere: mail is taken, and a bounce goes to its sender."""
 
 _QUEUE = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
-_SERVICES = """
+SERVICES = """
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
-qmgr unix n - n 1 1 qmgr
+qmgr unix n - n {look} 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
@@ -46,7 +47,9 @@ discard unix - - n - - discard
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
+127.0.0.1:{port} inet n - n - - smtpd
 """
+"""What master.cf says: `port` takes mail, and the queue is looked through every `look` seconds."""
 
 
 def smtp_to(port: int) -> str:
@@ -91,7 +94,7 @@ async def postfix(
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(instance_folder("postfix"))
         port, tls_port = free_port(), free_port() if certificate else None
-        settings = _parameters(inside(folder), relay_to, accepts)
+        settings = parameters_of(inside(folder), relay_to) | _of_tests(inside(folder), relay_to, accepts)
         if users is not None:
             logins = await stack.enter_async_context(_logins(users))
             settings |= {
@@ -107,21 +110,20 @@ async def postfix(
                 "smtpd_tls_chain_files": inside(folder / "certificate.pem"),
             }
             certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "certificate.pem"))
-        services = _SERVICES + f"127.0.0.1:{port} inet n - n - - smtpd\n"
+        services = SERVICES.format(look=1, port=port)
         if tls_port:
             services += f"127.0.0.1:{tls_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n"
         _write_map(folder / "routes", routes or {})
         _write_map(folder / "refuses", refuses or {})
-        _write_map(folder / "main.cf", settings | dict(parameters or {}), " = ")
-        (folder / "master.cf").write_text(services)
-        _make_queue(folder)
+        write_configuration(folder, settings | dict(parameters or {}), services)
         log = await stack.enter_async_context(
             server_process(folder, "/usr/lib/postfix/sbin/master", "-c", inside(folder), "-s", ready="daemon started")
         )
         yield Postfix("127.0.0.1", port, tls_port, log)
 
 
-def _parameters(folder: str, relay_to: int | None, accepts: Collection[str]) -> dict[str, str]:
+def parameters_of(folder: str, relay_to: int | None) -> dict[str, str]:
+    """What every Postfix of ours has in main.cf: all it needs is in `folder`, and it asks nobody but `relay_to`."""
     return {
         "compatibility_level": "3.6",
         "queue_directory": f"{folder}/queue",
@@ -139,8 +141,20 @@ def _parameters(folder: str, relay_to: int | None, accepts: Collection[str]) -> 
         "smtp_dns_support_level": "disabled",
         "lmtp_dns_support_level": "disabled",
         "smtpd_peername_lookup": "no",
-        "relay_domains": " ".join(accepts),
         "relayhost": f"[127.0.0.1]:{relay_to}" if relay_to else "",
+    }
+
+
+def write_configuration(folder: Path, settings: Mapping[str, str], services: str) -> None:
+    """main.cf and master.cf, and the folders that `postfix start` would make."""
+    _write_map(folder / "main.cf", settings, " = ")
+    (folder / "master.cf").write_text(services)
+    _make_queue(folder)
+
+
+def _of_tests(folder: str, relay_to: int | None, accepts: Collection[str]) -> dict[str, str]:
+    return {
+        "relay_domains": " ".join(accepts),
         "default_transport": "smtp" if relay_to else "error:5.1.2 There is no route to this domain",
         "transport_maps": f"texthash:{folder}/routes",
         "smtpd_recipient_restrictions": f"check_recipient_access texthash:{folder}/refuses",
@@ -165,7 +179,7 @@ def _write_map(path: Path, entries: Mapping[str, str], between: str = " ") -> No
 
 
 def _make_queue(folder: Path) -> None:
-    """The folders that `postfix start` would make. Those that Postfix writes to belong to its own users."""
+    """Those that Postfix writes to belong to its own users."""
     for name in _QUEUE:
         _make(folder / "queue" / name, 0o700, "postfix")
     _make(folder / "queue" / "maildrop", 0o730, "postfix", "postdrop")

@@ -16,6 +16,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from tests.support.gate import PATIENCE
+
 
 class Line:
     """One connection, from the peer's side."""
@@ -32,28 +34,28 @@ class Line:
 
     async def hear(self) -> bytes:
         """The next line, without its end."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return (await self._reader.readuntil(b"\r\n"))[:-2]
 
     async def hear_content(self) -> bytes:
         """Up to and with the final dot."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return await self._reader.readuntil(b"\r\n.\r\n")
 
     async def hear_all(self) -> bytes:
         """Whatever has come by now; waits for the first octet."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return await self._reader.read(2**20)
 
     async def go_tls(self, context: ssl.SSLContext) -> None:
         """Be a TLS server from here on."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await self._writer.start_tls(context)
 
     async def until_closed(self) -> bytes:
         """All that comes until the other side is gone."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 return await self._reader.read()
         except ConnectionError:
             return b""

@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self, cast
 
+from tests.support.gate import PATIENCE, Gate
+
 EXTENSIONS = ("PIPELINING", "SIZE 20971520", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 _PATH = re.compile(r"(?:FROM|TO):<(.*)>(?: (.*))?", re.IGNORECASE)
 
@@ -40,28 +42,6 @@ class Stored:
     def content(self) -> bytes:
         """The message as its author had it."""
         return (b"\r\n" + self.wire).replace(b"\r\n.", b"\r\n")[2:]
-
-
-class Gate:
-    """A step the sink stops at: it says when it is `reached`, and goes on when it is told to `open`."""
-
-    def __init__(self) -> None:
-        self._reached = asyncio.Event()
-        self._opened = asyncio.Event()
-
-    async def reached(self) -> None:
-        """Return when the sink is here."""
-        async with asyncio.timeout(5):
-            await self._reached.wait()
-
-    def open(self) -> None:
-        """Let the sink go on."""
-        self._opened.set()
-
-    async def pass_through(self) -> None:
-        """The sink's side."""
-        self._reached.set()
-        await self._opened.wait()
 
 
 @dataclass
@@ -137,7 +117,7 @@ class Sink:
 
     async def heard(self, command: str) -> None:
         """Return once a client has said `command`."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while command not in self.commands:
                 self._heard.clear()
                 await self._heard.wait()

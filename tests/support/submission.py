@@ -6,7 +6,7 @@ from tests.support.daimon import Daimon
 from tests.support.post import ROBO, eml
 
 from daimon_mcp.domain.envelopes import Envelope, Peer, ReceivedContent, Recipient
-from daimon_mcp.operations.submitting import Submitter
+from daimon_mcp.operations.submitters import Submitter
 from daimon_mcp.store import accounts
 
 PROGRAM = Peer(address="127.0.0.1", helo="program.test", cid="c1", esmtp=True, authenticated=True)

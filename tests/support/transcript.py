@@ -26,9 +26,9 @@ from pathlib import Path
 import anyio
 import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
+from tests.support.gate import PATIENCE
 
 END = "<end>"
-PATIENCE = 5.0
 _MESSAGE = re.compile(r"\[(\d+) octets\]")
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _SHORT = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"\\": b"\\"}

@@ -17,7 +17,8 @@ from tests.support.post import ROBO, arrive, until
 
 from daimon_mcp.domain.clock import SECOND
 from daimon_mcp.extraction.service import Extracted, Extraction
-from daimon_mcp.operations.attachments import MOST_TEXT, MOST_TRIES, UPLOAD_LIFETIME
+from daimon_mcp.operations.extracting import MOST_TEXT, MOST_TRIES
+from daimon_mcp.operations.uploading import UPLOAD_LIFETIME
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.compiled import Statement
 from daimon_mcp.store.consistency import findings
@@ -75,7 +76,9 @@ async def agent(daimon: Daimon) -> AsyncGenerator[Agent]:
 async def reading(daimon: Daimon, reader: Any) -> AsyncGenerator[anyio.abc.TaskGroup]:
     """The worker with a reader."""
     operations = daimon.operations
-    worker = AttachmentTexts(attachments=operations.attachments, extraction=reader, bus=operations.core.bus)
+    worker = AttachmentTexts(
+        extracting=operations.extracting, uploading=operations.uploading, extraction=reader, bus=operations.core.bus
+    )
     async with anyio.create_task_group() as tasks:
         await tasks.start(worker.run)
         try:
@@ -252,7 +255,7 @@ async def test_old_uploads_are_forgotten_even_where_nothing_is_read(tmp_path: Pa
         clock.move(UPLOAD_LIFETIME / SECOND + 1)
         await agent.do("upload_attachment", path="a.txt")
         async with reading(daimon, None):
-            assert not daimon.operations.attachments.is_reading
+            assert not daimon.operations.extracting.is_reading
             with anyio.fail_after(5):
                 while await database.fetch("SELECT count(*) FROM uploads") != [(1,)]:
                     pass
@@ -322,7 +325,7 @@ async def test_inboxes_take_turns(daimon: Daimon) -> None:
 async def test_a_message_that_takes_long_waits_behind_other_inboxes(
     daimon: Daimon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daimon_mcp.operations.attachments.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("daimon_mcp.operations.extracting.TURN_SECONDS", 0.0)
     await arrive(daimon, content=letter(*((f"r{number}.txt", "text/plain", b"r%d" % number) for number in range(3))))
     await arrive(daimon, OTHER, content=letter(("o.txt", "text/plain", b"o"), to=OTHER))
     reader = Reader()
@@ -349,7 +352,7 @@ async def test_what_somebody_waits_for_is_read_first(daimon: Daimon, agent: Agen
 
         tasks.start_soon(ask)
         with anyio.fail_after(5):
-            while not daimon.operations.attachments.awaited_texts:
+            while not daimon.operations.extracting.awaited_texts:
                 await anyio.lowlevel.checkpoint()
         reader.go_on.set()
         await until(daimon, none_waits(daimon))

@@ -12,6 +12,7 @@ import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.support.gate import PATIENCE
 from tests.support.scripted_peer import Line, ScriptedPeer
 from tests.support.sink import Sink
 
@@ -219,7 +220,7 @@ async def test_all_hosts_together_have_so_much_time(monkeypatch: pytest.MonkeyPa
     async with Sink() as best, Sink() as next_best:
         best.drop("EHLO")
         gate = next_best.hold("EHLO")
-        with anyio.fail_after(3):
+        with anyio.fail_after(PATIENCE):
             results = await relay_once(hop(best), hop(next_best))
         gate.open()
     assert outcomes(results) == {ADA: "deferred"}

@@ -24,25 +24,6 @@ CONTENT = b"From: a@x.example\r\nSubject: hi\r\n\r\n.dot\r\n..\r\n.\r\nend\r\n"
 ADA, BOB, EVE = "ada@a.example", "bob@b.example", "eve@e.example"
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
-
-
-@pytest.fixture
-def client_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
-
-
 def host_for(sink: Sink, **options: Any) -> SmartHost:
     """A transport to the sink, in clear and impatient unless told otherwise."""
     defaults: dict[str, Any] = {"security": "none", "timeout": 5, "answer_timeout": 5}

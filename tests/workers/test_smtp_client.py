@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-import trustme
+from tests.support.gate import PATIENCE
 from tests.support.scripted_peer import Line, Script, ScriptedPeer
 from tests.support.sink import Sink
 
@@ -26,27 +26,8 @@ CONTENT = b"Subject: hi\r\n\r\n.dot\r\n"
 OFFERS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
-
-
-@pytest.fixture(scope="module")
-def client_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
-
-
 def host_for(peer: ScriptedPeer | Sink, **options: Any) -> SmartHost:
-    defaults: dict[str, Any] = {"security": "none", "timeout": 5, "answer_timeout": 5}
+    defaults: dict[str, Any] = {"security": "none", "timeout": 60, "answer_timeout": 60}
     return SmartHost(host=peer.host, port=peer.port, hostname="mail.x.example", **{**defaults, **options})
 
 
@@ -67,7 +48,7 @@ async def play(script: Script, *recipients: str | Recipient, content: bytes = CO
     """One message to a peer that follows `script`; what came of it, recipient by recipient."""
     async with ScriptedPeer(script) as peer:
         host = host_for(peer, **options)
-        with anyio.fail_after(4):  # nothing here may wait for a time-out of 5 s
+        with anyio.fail_after(PATIENCE):  # nothing here may wait for a time-out
             results = await send(host, *recipients, content=content)
         await host.close()
         assert set(results) == {one if isinstance(one, str) else one.address for one in recipients or (ADA,)}
@@ -383,7 +364,7 @@ async def test_what_is_stopped_was_handed_over_only_if_content_was_begun(step: s
             tasks.start_soon(lambda: host.relay(host.remote, handover(), on_content=lambda: begun.append("content")))
             await gate.reached()
             if step == "reading":
-                with anyio.fail_after(2):
+                with anyio.fail_after(PATIENCE):
                     while not begun:
                         await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()

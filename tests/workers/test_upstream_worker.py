@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 import pytest
-import trustme
 from tests.support.imap_peer import ImapPeer
 
 from daimon_mcp.domain.clock import SECOND
@@ -612,25 +611,6 @@ async def test_a_command_that_gives_no_token_is_told(
     assert not found.ok
     assert says in found.what
     assert "x" * 100 not in found.what
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
-
-
-@pytest.fixture
-def client_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])

@@ -32,12 +32,17 @@ class Account:
     sending_stopped_why: str | None = None
 
 
+EVERY_INBOX = "every_inbox"
+"""Beside `message_ingest`, and never part of "all": mail is handed in for inboxes of all accounts. The operator's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who is calling: an account, by a key, and what that key is narrowed to.
 
     `inbox_no` is set for inbox keys: nothing else of the account exists for them. `permissions` None means all.
-    `read_only` is a session's own promise (a start-up option) and can only take away.
+    `read_only` is a session's own promise (a start-up option) and can only take away. `here` is the id of the inbox
+    that one call is about: messages, threads and drafts elsewhere do not exist for it.
     """
 
     account_no: int
@@ -46,11 +51,17 @@ class Actor:
     inbox_no: int | None = None
     permissions: frozenset[str] | None = None
     read_only: bool = False
+    here: str | None = None
 
     def holds(self, permission: str) -> bool:
         """Whether this actor may do what `permission` names."""
         writes = not permission.endswith("_read")
         return not (self.read_only and writes) and (self.permissions is None or permission in self.permissions)
+
+    @property
+    def hands_in_for_everybody(self) -> bool:
+        """Whether mail may be handed in for inboxes of other accounts too."""
+        return self.permissions is not None and EVERY_INBOX in self.permissions
 
     def require(self, permission: str) -> None:
         """Raise FORBIDDEN unless this actor holds `permission`, such as `message_send` or `inbox_create`."""

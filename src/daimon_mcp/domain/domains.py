@@ -26,7 +26,7 @@ _NAME = re.compile(rf"(?:{_LABEL}\.)+(?!\d+\Z){_LABEL}")
 
 
 class DomainStatus(StrEnum):
-    """`failed`: the DNS answered, and the proof was not there; it can be tried again. `verified` lasts."""
+    """`pending`: no proof was found yet. `failed`: another value stands in its place. `verified` lasts."""
 
     PENDING = "pending"
     VERIFIED = "verified"

@@ -12,7 +12,6 @@ from typing import Any
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE
 from daimon_mcp.domain.envelopes import Recipient
 
-
 SANDBOX = "sandbox"
 """What attempts have for the name of the other server where mail was captured and left for nobody."""
 

@@ -1,4 +1,5 @@
-"""One HTTP server: MCP at /mcp and /sse, mail at /inbound, the operator's pages, /healthz; all behind a host check."""
+"""One HTTP server: REST at /v1, MCP at /mcp and /sse, mail at /inbound, the operator's pages, /healthz; all behind a
+host check."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from collections.abc import AsyncGenerator, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import cast
 
+import anyio
+import anyio.to_thread
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
@@ -14,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daimon_mcp import __version__
 from daimon_mcp.domain.accounts import Actor
@@ -50,6 +54,7 @@ def build_http_app(
 
     return Starlette(
         routes=[
+            *_Rest(operations).routes,
             Route("/healthz", healthz),
             *operator_pages(operations),
             *file_links(operations, ToolDialect(NAMES)),
@@ -63,6 +68,33 @@ def build_http_app(
         ],
         lifespan=lifespan,
     )
+
+
+class _Rest:
+    """REST, loaded at its first request: who never asks pays for none of it."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+        self._loading = anyio.Lock()
+        self._app: ASGIApp | None = None
+
+    @property
+    def routes(self) -> list[Route]:
+        """All paths below /v1, whatever the method."""
+        return [Route("/v1", self), Route("/v1/{path:path}", self)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if app is None:
+            async with self._loading:
+                app = self._app = self._app or await anyio.to_thread.run_sync(_load_rest, self._operations)
+        await app(scope, receive, send)
+
+
+def _load_rest(operations: Operations) -> ASGIApp:
+    from daimon_mcp.faces.rest.app import RestApp
+
+    return RestApp(operations)
 
 
 def _actor(request: Request) -> Actor:

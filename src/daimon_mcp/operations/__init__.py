@@ -18,12 +18,18 @@ from daimon_mcp.operations.domain_keys import DomainKeys
 from daimon_mcp.operations.domains import Domains
 from daimon_mcp.operations.drafts import Drafts
 from daimon_mcp.operations.explaining import Explaining
+from daimon_mcp.operations.extracting import Extracting
 from daimon_mcp.operations.fetching import Fetching
+from daimon_mcp.operations.figures import Figures
+from daimon_mcp.operations.file_links import FileLinks
 from daimon_mcp.operations.filing import Filing
+from daimon_mcp.operations.folder import Folder
 from daimon_mcp.operations.guidance import Guide
 from daimon_mcp.operations.inboxes import Inboxes
 from daimon_mcp.operations.ingesting import Ingesting
 from daimon_mcp.operations.intake import Intake
+from daimon_mcp.operations.joining import Joining
+from daimon_mcp.operations.keys import Keys
 from daimon_mcp.operations.lists import Lists
 from daimon_mcp.operations.messages import Messages
 from daimon_mcp.operations.policing import Policing
@@ -37,10 +43,13 @@ from daimon_mcp.operations.searching import Searching
 from daimon_mcp.operations.sending import Sending
 from daimon_mcp.operations.signing import Signing
 from daimon_mcp.operations.spool import Spool
+from daimon_mcp.operations.submitted import Submitted
+from daimon_mcp.operations.submitters import Submitters
 from daimon_mcp.operations.submitting import Submitting
 from daimon_mcp.operations.suppressing import Suppressing
 from daimon_mcp.operations.threads import Threads
 from daimon_mcp.operations.upgrades import Upgrades
+from daimon_mcp.operations.uploading import Uploading
 from daimon_mcp.operations.waiting import Waiting
 from daimon_mcp.operations.watching import Watching
 from daimon_mcp.texts import Texts
@@ -62,21 +71,28 @@ class Operations:
         self.texts = Texts(prompts_dir)
         self.credentials = Credentials(core, master_key)
         core.verp_key = self.credentials.derive("verp")
+        self.keys = Keys(core, self.credentials)
         self.upgrades = Upgrades(core, self.credentials)
         self.accounts = Accounts(core, self.credentials)
+        self.figures = Figures(core, self.accounts)
         self.inboxes = Inboxes(core, self.credentials)
+        self.joining = Joining(core, self.inboxes)
         self.messages = Messages(core)
         self.waiting = Waiting(core, self.messages)
         self.changelog = Changelog(core)
         self.explaining = Explaining(core, self.texts)
         self.searching = Searching(core)
         self.watching = Watching(core)
-        self.threads = Threads(core)
+        self.threads = Threads(core, self.messages)
         self.completing = Completing(core, self.messages, self.threads)
         self.filing = Filing(core)
         self.rereading = Rereading(core)
         self.lists = Lists(core)
-        self.attachments = Attachments(core, self.credentials)
+        self.file_links = FileLinks(core, self.credentials)
+        folder = Folder(core)
+        self.extracting = Extracting(core)
+        self.attachments = Attachments(core, self.file_links, folder, self.extracting)
+        self.uploading = Uploading(core, self.file_links, folder)
         reports = Reports(core, self.texts)
         backlog = Backlog(core)
         self.sending = Sending(core, self.upgrades, backlog)
@@ -94,8 +110,9 @@ class Operations:
         )
         self.receiving = Receiving(core, self.spool, self.directory, authenticating, policing)
         self.ingesting = Ingesting(core, self.spool, self.directory, self.receiving, policing)
-        self.submitting = Submitting(core, self.spool, self.directory, self.credentials, self.abuse, reports, backlog)
-        self.intake = Intake(core, self.spool, self.receiving, self.submitting)
+        submitters = Submitters(core, self.directory, self.credentials, self.abuse)
+        self.submitting = Submitting(core, self.spool, self.directory, submitters, self.abuse, backlog, self.texts)
+        self.intake = Intake(core, self.spool, self.receiving, Submitted(core, self.spool, self.directory, reports))
         self.signing = Signing(core, self.credentials)
         self.domain_keys = DomainKeys(core, self.signing, self.texts)
         self.domains = Domains(core, self.domain_keys, self.texts)

@@ -62,6 +62,17 @@ class _Counter:
             self._totals[key] -= moments.popleft()[1]
         return self._totals[key]
 
+    def below_at(self, key: object, most: int) -> int | None:
+        """When (epoch µs) the count will be below `most` if nothing more happens; None while it is."""
+        left = self.count(key)
+        if left < most:
+            return None
+        for moment, amount in self._moments.get(key, ()):
+            left -= amount
+            if left < most:
+                return moment + WINDOW
+        return None
+
     def forget(self, key: object) -> None:
         self._moments.pop(key, None)
         self._totals.pop(key, None)
@@ -86,15 +97,18 @@ class Abuse:
         self._told: dict[tuple[int, Kind], int] = {}
 
     def delay(self, address: str) -> float:
-        """How long the answer to a wrong login from this address is put off, in seconds.
-
-        Raises RATE_LIMIT_EXCEEDED (LOGIN_FAILURES) when there were so many that the next wrong one is turned away.
-        """
-        failures = self._places.count(network(address))
-        if failures >= self._core.policy.most_failed_logins:
-            raise Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="LOGIN_FAILURES", retry_after=WINDOW // SECOND)
-        over = failures - FREE_TRIES
+        """How long the answer to a wrong login from this address is put off, in seconds."""
+        over = self._places.count(network(address)) - FREE_TRIES
         return 0.0 if over < 0 else min(LONGEST_DELAY, self._core.policy.login_delay * 2.0**over)
+
+    def lock_out(self, address: str) -> Refused | None:
+        """RATE_LIMIT_EXCEEDED (LOGIN_FAILURES) while so many logins from this address failed that a wrong one is not
+        called wrong any more; its `retry_after` is when the oldest of them are forgotten."""
+        until = self._places.below_at(network(address), self._core.policy.most_failed_logins)
+        if until is None:
+            return None
+        seconds = -(-(until - self._core.clock.now()) // SECOND)
+        return Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="LOGIN_FAILURES", retry_after=seconds)
 
     async def failed_login(self, address: str, account_no: int | None) -> None:
         """A login failed; `account_no` is whose it would have been, if anybody's."""

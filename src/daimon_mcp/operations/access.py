@@ -15,6 +15,11 @@ from daimon_mcp.store.messages import StoredMessage
 from daimon_mcp.store.threads import StoredThread
 
 
+def _elsewhere(actor: Actor, inbox_id: str) -> bool:
+    """Whether the call is about another inbox than the one a thing is in."""
+    return actor.here is not None and actor.here != inbox_id
+
+
 def _visible(actor: Actor, inbox: Inbox | None) -> bool:
     return (
         inbox is not None
@@ -59,7 +64,7 @@ async def _only_inbox(core: Core, actor: Actor) -> Inbox | None:
 async def message(core: Core, actor: Actor, reference: str, within: Inbox | None = None) -> StoredMessage:
     """A message by its id; one that was taken back before it left too. Raises MESSAGE_NOT_FOUND."""
     found = await messages.by_id(core.database, canonical_id(reference))
-    if found is None or (within is not None and found.inbox_no != within.no):
+    if found is None or (within is not None and found.inbox_no != within.no) or _elsewhere(actor, found.inbox_id):
         raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
     if found.deleted_at is not None and found.status != MessageStatus.CANCELLED:
         raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
@@ -75,6 +80,7 @@ async def thread(core: Core, actor: Actor, reference: str, within: Inbox | None 
         found is None
         or (actor.inbox_no is not None and found.inbox_no != actor.inbox_no)
         or (within is not None and found.inbox_no != within.no)
+        or _elsewhere(actor, found.inbox_id)
     ):
         raise Refused(RefusalCode.THREAD_NOT_FOUND)
     return found
@@ -83,7 +89,7 @@ async def thread(core: Core, actor: Actor, reference: str, within: Inbox | None 
 async def draft(core: Core, actor: Actor, reference: str, within: Inbox | None = None) -> StoredDraft:
     """A draft by its id, sent or not. Raises DRAFT_NOT_FOUND."""
     found = await drafts.by_id(core.database, canonical_id(reference))
-    if found is None or (within is not None and found.inbox_no != within.no):
+    if found is None or (within is not None and found.inbox_no != within.no) or _elsewhere(actor, found.inbox_id):
         raise Refused(RefusalCode.DRAFT_NOT_FOUND)
     if not _visible(actor, await inboxes.by_no(core.database, found.inbox_no)):
         raise Refused(RefusalCode.DRAFT_NOT_FOUND)

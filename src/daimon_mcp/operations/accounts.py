@@ -64,13 +64,23 @@ class Accounts:
             "send_limits": {"daily": limits.sends_per_day, "monthly": limits.sends_per_month},
             **usage_facts(limits, used, now),
             "smtp_enabled": limits.smtp and core.submission is not None,
+            "relay": core.policy.relay,
             "relay_configured": core.policy.relay_configured,
             "receives_from_other_servers": core.not_listening is None,
             "domains": [*sorted(core.policy.domains), *await self._own_domains(actor)],
             "created_at": iso(account.created_at),
         }
-        facts = {"tier": str(account.tier), "not_listening": core.not_listening}
-        return Outcome(key=f"get_account.{_kind(limits)}", result=result, facts=facts)
+        return Outcome(key=f"get_account.{_kind(limits)}", result=result, facts=self._facts(account, limits))
+
+    def _facts(self, account: Account, limits: Limits) -> dict[str, Fact]:
+        """What the words about an account depend on: what of the server does not work for it, or not for real."""
+        core = self._core
+        return {
+            "tier": str(account.tier),
+            "not_listening": core.not_listening,
+            "no_submission": core.no_submission if limits.smtp else None,
+            "sandbox": "yes" if core.policy.is_sandbox else None,
+        }
 
     async def _own_domains(self, actor: Actor) -> list[str]:
         """The account's verified domains, the newest 100."""
@@ -120,8 +130,7 @@ class Accounts:
             "cannot": cannot,
             "next_tier": str(higher) if higher != account.tier else None,
         }
-        facts = {"tier": str(account.tier), "not_listening": core.not_listening}
-        return Outcome(key=f"get_capabilities.{_kind(limits)}", result=result, facts=facts)
+        return Outcome(key=f"get_capabilities.{_kind(limits)}", result=result, facts=self._facts(account, limits))
 
     async def get_smtp_credentials(self, actor: Actor) -> Outcome:
         """The account's SMTP submission credentials; host and ports are None where no listener runs.
@@ -186,10 +195,17 @@ class Accounts:
             "certificate_sha256": at.certificate_sha256 if at else None,
             "certificate": at.certificate if at else None,
             "listening": at is not None,
+            "problem": self._core.no_submission,
         }
 
     def _smtp_facts(self) -> dict[str, Fact]:
-        return {"masked": "yes" if self._core.policy.secrets_masked else None}
+        at = self._core.submission
+        return {
+            "masked": "yes" if self._core.policy.secrets_masked else None,
+            "port": at.port if at else None,
+            "tls_port": at.tls_port if at else None,
+            "no_submission": self._core.no_submission,
+        }
 
 
 _UPGRADED = (RefusalCode.SEND_REQUIRES_PAID, RefusalCode.SMTP_REQUIRES_PAID, RefusalCode.DOMAIN_REQUIRES_PAID)

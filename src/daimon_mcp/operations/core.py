@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
@@ -22,6 +22,9 @@ LISTENERS_SECONDS = 5.0
 if TYPE_CHECKING:
     from daimon_mcp.resolver import Resolver
 
+WayOut = Literal["none", "smart_host", "direct", "sandbox"]
+"""How mail to other servers leaves."""
+
 # Told now and then by operations that wait: seconds so far, seconds in all.
 Progress = Callable[[float, float], Awaitable[None]]
 
@@ -34,7 +37,7 @@ class Policy:
     domains: frozenset[str] = frozenset({"agents.localhost"})
     hostname: str = "agents.localhost"
     limits: Mapping[Tier, Limits] = field(default_factory=lambda: DEFAULT_LIMITS)
-    relay_configured: bool = False
+    relay: WayOut = "none"
     max_recipients: int = 50
     max_message_bytes: int = 10 * 1024 * 1024
     max_hops: int = 50
@@ -56,8 +59,20 @@ class Policy:
     abuse_refused_senders: int = 10
     abuse_volume: int = 200
     abuse_stops_sending: bool = False
+    bootstrap: Literal["off", "loopback", "on"] = "off"  # from where a first inbox may be asked for without a key
+    join_code: str | None = None  # that must be said with it
     most_queued: int = 100_000  # recipients that wait for the relay, beyond which mail is put off
     most_spooled: int = 1 << 30  # octets acknowledged and not filed, beyond which mail is put off
+
+    @property
+    def relay_configured(self) -> bool:
+        """Whether mail to other servers is taken at all."""
+        return self.relay != "none"
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether mail to other servers is captured, and never leaves."""
+        return self.relay == "sandbox"
 
 
 def _no_resolver() -> Resolver:
@@ -91,6 +106,9 @@ class Core:
     has_http: bool = False
     # Why no mail of other servers comes in, in a few words of ours for agents; None where it does.
     not_listening: str | None = None
+    # Why mail programs cannot log in although they should, in a few words of ours; None where they can, or none are
+    # wanted.
+    no_submission: str | None = None
     # Set while the submission listener runs.
     submission: SubmissionAt | None = None
     # Set once all listeners have begun, or failed to; None where there are none to wait for.

@@ -10,17 +10,18 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daimon_mcp.domain.accounts import AccountStatus, Actor
+from daimon_mcp.domain.accounts import EVERY_INBOX, Account, AccountStatus, Actor
 from daimon_mcp.domain.changes import KeyChanged
 from daimon_mcp.domain.clock import MINUTE, SECOND, iso, iso_or_none
 from daimon_mcp.domain.ids import new_id
-from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import Tier
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.store import accounts as rows
@@ -181,7 +182,7 @@ class Credentials:
                     "key": f"{hint}…",
                     "name": name,
                     "inbox": address,
-                    "permissions": permissions,
+                    "permissions": None if permissions is None else json.loads(permissions),
                     "created_at": iso(created_at),
                     "last_used_at": iso_or_none(last_used_at),
                     "expires_at": iso_or_none(expires_at),
@@ -190,18 +191,47 @@ class Credentials:
             )
         return Outcome(key="list_keys", result={"keys": keys, "total": len(keys)})
 
-    async def create_key(self, actor: Actor, *, name: str, inbox_no: int | None, tier: Tier) -> Outcome:
-        """A further key of this account, shown once. A key can never grant what its maker lacks."""
+    async def create_key(
+        self,
+        actor: Actor,
+        *,
+        name: str,
+        inbox_no: int | None,
+        tier: Tier,
+        permissions: frozenset[str] | None = None,
+    ) -> Outcome:
+        """A further key of this account, shown once, with all that its maker may do, or `permissions` alone.
+
+        A key can never grant what its maker lacks. Raises FORBIDDEN, INVALID_REQUEST for permissions that do not exist.
+        """
         actor.require_account()
         actor.require("key_write")
+        if permissions is not None and (not permissions or permissions - PERMISSIONS):
+            raise invalid("permission", f"must be some of {', '.join(sorted(PERMISSIONS))}", "message_ingest")
+        for each in permissions or ():
+            actor.require(each)
+        narrowed = actor.permissions if permissions is None else permissions
 
         def run(tx: Transaction) -> tuple[str, str]:
             return self.issue_key(
-                tx, account_no=actor.account_no, tier=tier, inbox_no=inbox_no, name=name, permissions=actor.permissions
+                tx, account_no=actor.account_no, tier=tier, inbox_no=inbox_no, name=name, permissions=narrowed
             )
 
         key_id, key = await self._core.database.write(run)
         return Outcome(key="create_key", result={"id": key_id, "api_key": key, "name": name})
+
+    async def create_ingest_key(self, *, name: str) -> tuple[str, Outcome]:
+        """A key of the operator's own account that hands in mail for every inbox of the server and can do nothing else;
+        the account's id, and the key, shown once. Only for the operator's channel."""
+        now = self._core.clock.now()
+
+        def run(tx: Transaction) -> tuple[Account, tuple[str, str]]:
+            account = rows.account_in(tx, rows.operator_account(tx, now))
+            narrow = frozenset({"message_ingest", EVERY_INBOX})
+            return account, self.issue_key(tx, account_no=account.no, tier=account.tier, name=name, permissions=narrow)
+
+        account, (key_id, key) = await self._core.database.write(run)
+        return account.id, Outcome(key="create_key", result={"id": key_id, "api_key": key, "name": name})
 
     async def revoke_key(self, actor: Actor, key_id: str) -> Outcome:
         """End a key at once. Raises KEY_NOT_FOUND."""

@@ -60,22 +60,30 @@ def destination(tx: Transaction, address: str, *, domain: str, now: int) -> tupl
     return inbox, tag
 
 
+def deleted_inbox(tx: Transaction, address: str, *, since: int) -> tuple[Inbox | None, str | None]:
+    """The inbox a local address reached at some time after `since`, although it is deleted now, and the tag.
+
+    For mail that was accepted while it was there: it lies where it would lie had it been filed a moment sooner.
+    """
+    local, _, domain = address.lower().rpartition("@")
+    base, tag = split_subaddress(local)
+    for candidate, suffix in ((local, None), (base, tag)):
+        row = tx.one(sql.inbox_address_in_use, address=f"{candidate}@{domain}", quarantined_since=since)
+        if row is not None:
+            return inboxes.one_in(tx, row[0]), suffix
+    return None, None
+
+
 def operator_inbox(tx: Transaction, domain: str, now: int) -> Inbox:
     """Where postmaster@ and abuse@ go: the operator's own inbox, made when first needed."""
     address = f"postmaster@{domain}"
     found = inboxes.by_address_in(tx, address)
     if found is not None:
         return found
-    row = tx.one(sql.meta_get, key=accounts.OPERATOR_ACCOUNT)
-    if row is None:
-        account_no = accounts.insert_account(tx, id=new_id("acc", now), kind="operator", now=now)
-        tx.run(sql.meta_put, key=accounts.OPERATOR_ACCOUNT, value=str(account_no))
-    else:
-        account_no = int(row[0])
     number = inboxes.insert_inbox(
         tx,
         id=new_id("inb", now),
-        account_no=account_no,
+        account_no=accounts.operator_account(tx, now),
         address=address,
         display_name="Postmaster",
         metadata={},
@@ -102,7 +110,8 @@ def receive_copy(
 
     What the inbox's lists refuse, and what is to be held, goes to Spam, quietly: listed with the reason, and no event
     until somebody releases it. A report on a message of this inbox settles it and joins its thread, whatever the lists
-    say. `authentication` is what is known of the sender; `delivery_no` the delivery whose own return path it came to.
+    say. Of mail for a deleted inbox nobody is told. `authentication` is what is known of the sender; `delivery_no` the
+    delivery whose own return path it came to.
     """
     message_id = new_id("msg", now)
     # With a thread given, it is a report of our own, and what it says is settled already.
@@ -138,6 +147,8 @@ def receive_copy(
             labels=[UNAUTHENTICATED] if authentication and authentication["verdict"] in ("fail", "none") else [],
         ),
     )
+    if inbox.deleted_at is not None:
+        return message_id
     stored = messages.in_tx(tx, placed.seq)
     if hold_reason is None:
         tell_received(tx, inbox, stored, now, related_thread_id=placed.related_thread_id)

@@ -53,7 +53,10 @@ class DomainKeys:
         """
         core = self._core
         if is_local_name(name):
-            raise invalid("domain", "is a name of this machine or network, which others cannot look up")
+            problem = (
+                "is a name of this machine or network, which others cannot look up: set [mail] domain to a public one"
+            )
+            raise invalid("domain", problem)
         records = mail_records(name, hostname=core.policy.hostname, keys=await self.published(name))
         checked = [Checked(record) for record in records]
         if check:
@@ -118,9 +121,10 @@ class DomainKeys:
         return await database.write(run)
 
     async def _new(self, name: str) -> list[NewKey]:
-        # To the second, so that no selector of a domain comes again: resolvers still know the key under the old one.
-        moment = "".join(character for character in iso(self._core.clock.now()) if character.isdigit())[:14]
-        return await self._signing.new_keys(name, f"d{moment}")
+        # To the millisecond, so that no selector of a domain comes again: resolvers know the key under the old one.
+        now = self._core.clock.now()
+        second = "".join(character for character in iso(now) if character.isdigit())[:14]
+        return await self._signing.new_keys(name, f"d{second}{now // 1000 % 1000:03}")
 
     def _store(self, tx: Transaction, keys: Sequence[NewKey], now: int) -> None:
         self._signing.store(tx, keys, now)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daimon_mcp.domain.clock import iso
-from daimon_mcp.domain.domains import Checked, DnsRecord, Purpose, RecordState
+from daimon_mcp.domain.domains import Checked, DnsRecord, Purpose, RecordState, is_local_name
 from daimon_mcp.store.domains import StoredDomain
 from daimon_mcp.texts import Texts, render
 
@@ -26,8 +26,12 @@ def summary(domain: StoredDomain) -> dict[str, Any]:
 
 
 def records_view(checked: Sequence[Checked], texts: Texts, hostname: str, *, was_checked: bool) -> dict[str, Any]:
-    """`dns_records`, and how mail flows by what was found: `receiving` and `sending` are states of records."""
+    """`dns_records`, and how mail flows by what was found: `receiving` and `sending` are states of records.
+
+    `warning` is there when `hostname`, which the records name, is one that nobody outside can look up.
+    """
     return {
+        **({"warning": words(texts, Purpose.MX, "nowhere", hostname)} if is_local_name(hostname) else {}),
         "dns_records": [_record(each, texts, hostname, was_checked=was_checked) for each in checked],
         "mail_flow": {
             "receiving": _flow(checked, Purpose.MX),

@@ -299,7 +299,8 @@ def _checked_name(text: str) -> str:
 def _status(current: StoredDomain, proof: RecordState) -> DomainStatus:
     if current.status is DomainStatus.VERIFIED or proof is RecordState.OK:
         return DomainStatus.VERIFIED
-    return current.status if proof is RecordState.UNKNOWN else DomainStatus.FAILED
+    # What is not there may have been published a moment ago, and be on its way; what is there and wrong is not.
+    return DomainStatus.FAILED if proof is RecordState.WRONG else current.status
 
 
 def _verify_end(domain: StoredDomain, checked: Sequence[Checked]) -> str:
@@ -307,4 +308,4 @@ def _verify_end(domain: StoredDomain, checked: Sequence[Checked]) -> str:
     if domain.status is DomainStatus.VERIFIED:
         done = all(each.state is RecordState.OK for each in checked if each.record.required)
         return "" if done else ".incomplete"
-    return ".unknown" if checked[0].state is RecordState.UNKNOWN else ".failed"
+    return {RecordState.UNKNOWN: ".unknown", RecordState.MISSING: ".pending"}.get(checked[0].state, ".failed")

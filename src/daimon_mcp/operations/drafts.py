@@ -33,7 +33,7 @@ from daimon_mcp.operations.outgoing import (
 from daimon_mcp.operations.releasing import Releasing, withdraw
 from daimon_mcp.operations.replying import Derived, Replying, above, derived_content, with_quote
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
-from daimon_mcp.operations.sending import Sending, Stored, Submission, check_send_at, facts_of, message_result
+from daimon_mcp.operations.sending import Sending, Stored, Submission, check_send_at, ending, facts_of, message_result
 from daimon_mcp.operations.views import Of, cursor, draft_view, read_cursor
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import drafts as rows
@@ -64,6 +64,12 @@ class ListDrafts(Request):
     inbox: Annotated[Id | None, Field(description="id or address")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: str | None = None
+
+
+class BrowseDrafts(ListDrafts):
+    """For programs: those with a label alone."""
+
+    label: Annotated[str | None, Field(max_length=64)] = None
 
 
 class GetDraft(Request):
@@ -261,15 +267,27 @@ class Drafts:
 
     async def list_drafts(self, actor: Actor, request: ListDrafts) -> Outcome:
         """Unsent mail of an inbox, scheduled too, newest first."""
+        return await self._page(actor, request, "")
+
+    async def browse_drafts(self, actor: Actor, request: BrowseDrafts) -> Outcome:
+        """The same, of those with a label. Raises INBOX_NOT_FOUND, INVALID_REQUEST."""
+        return await self._page(actor, request, (request.label or "").strip().lower())
+
+    async def _page(self, actor: Actor, request: ListDrafts, label: str) -> Outcome:
         actor.require("draft_read")
         inbox = await access.inbox(self._core, actor, request.inbox)
-        found = await self._core.database.all(
-            sql.drafts_page,
-            inbox_no=inbox.no,
-            before=read_cursor(request.cursor, Of.DRAFTS) if request.cursor else messages.LAST_SEQ,
-            limit=request.limit + 1,
-        )
-        page = [rows.draft_of(row) for row in found[: request.limit]]
+        before = read_cursor(request.cursor, Of.DRAFTS) if request.cursor else messages.LAST_SEQ
+        found: list[StoredDraft] = []
+        while len(found) <= request.limit:
+            some = await self._core.database.all(
+                sql.drafts_page, inbox_no=inbox.no, before=before, limit=request.limit + 1
+            )
+            read = [rows.draft_of(row) for row in some]
+            found += [each for each in read if not label or label in (each.content.get("labels") or ())]
+            if len(read) <= request.limit:
+                break
+            before = read[-1].no
+        page = found[: request.limit]
         more = len(found) > request.limit
         views: list[dict[str, Any]] = []
         for draft in page:
@@ -390,7 +408,9 @@ class Drafts:
         if done.parked is not None:
             raise self._kept(done.parked, draft.id, done.result["id"])
         return Outcome(
-            key=f"send_draft.{done.key}", result=done.result, facts={**facts_of(done.result), "draft": draft.id}
+            key=f"send_draft.{ending(core.policy, done.key)}",
+            result=done.result,
+            facts={**facts_of(core.policy, done.result), "draft": draft.id},
         )
 
     @staticmethod
@@ -417,7 +437,8 @@ class Drafts:
         result = message_result(message)
         known = ("scheduled", "pending_upgrade", "delivered", "bounced")
         key = message.status if message.status in known else "queued"
-        return Outcome(key=f"send_draft.{key}", result=result, facts={**facts_of(result), "draft": draft.id})
+        facts = {**facts_of(core.policy, result), "draft": draft.id}
+        return Outcome(key=f"send_draft.{ending(core.policy, key)}", result=result, facts=facts)
 
     def _submission(
         self, inbox: Inbox, draft: StoredDraft, ready: Ready, send_at: int | None, reason: str | None

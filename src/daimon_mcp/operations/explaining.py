@@ -9,7 +9,7 @@ from pydantic import Field
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.clock import iso, iso_or_none
-from daimon_mcp.domain.queue import DeliveryState, MessageStatus, reply_line
+from daimon_mcp.domain.queue import SANDBOX, DeliveryState, MessageStatus, reply_line
 from daimon_mcp.domain.refusals import Fact, invalid
 from daimon_mcp.mail.parse import parse_headers
 from daimon_mcp.operations import access
@@ -266,4 +266,5 @@ def _facts(message: StoredMessage, result: dict[str, Any], reports: list[CameBac
         "upgrade": "yes" if message.status == MessageStatus.PENDING_UPGRADE else None,
         "scheduled": "yes" if message.status == MessageStatus.SCHEDULED else None,
         "left_out": result["attempts_left_out"] or None,
+        "sandbox": "yes" if any(each.get("remote") == SANDBOX for each in result["deliveries"]) else None,
     }

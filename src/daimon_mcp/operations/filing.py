@@ -9,6 +9,7 @@ from pydantic import Field
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.changes import MessageChanged
+from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
@@ -160,7 +161,7 @@ class Filing:
         for_good = await core.database.write(run)
         return Outcome(
             key="delete_message" + ("" if for_good else ".trashed"),
-            result={"deleted": True, "message_id": message.id, "permanent": for_good},
+            result={"deleted": True, "message_id": message.id, "permanent": for_good, "deleted_at": iso(now)},
             facts={"message": message.id},
         )
 

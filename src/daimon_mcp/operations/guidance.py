@@ -118,6 +118,10 @@ class Guide:
         }
         return render(text.prose("message"), facts, dialect.call)
 
+    def words(self, kind: str, name: str, field: str, facts: Mapping[str, Fact]) -> str:
+        """A field of `prompts/<kind>/<name>.md` that is prose and names no operation; MissingSlot without a fact."""
+        return render(self._texts.text(kind, name).prose(field), facts, str)
+
     def _refusal_text(self, refused: Refused) -> Text:
         """The text for the reason where there is one, else the one for the code."""
         if refused.reason is not None:

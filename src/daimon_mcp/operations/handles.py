@@ -11,7 +11,7 @@ import binascii
 import mimetypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Annotated, Any, Self, TypeVar
 
@@ -202,11 +202,12 @@ async def on_opener(work: Callable[[], _T], octets: int) -> _T:
 
 
 async def named(core: Core, actor: Actor, given: Sequence[Attachment] | None) -> tuple[File, ...]:
-    """The files that a request attaches; those it has by handle are not read yet.
+    """The files that a request attaches, of any inbox the actor has; those it has by handle are not read yet.
 
     Raises INVALID_REQUEST for what is neither bytes nor a handle, ATTACHMENT_NOT_FOUND naming the field.
     """
     ready: list[File] = []
+    actor = replace(actor, here=None)
     for index, each in enumerate(given or ()):
         place = f"attachments.{index}"
         if each.attachment_id is not None:

@@ -13,8 +13,8 @@ from daimon_mcp.domain.clock import HOUR, SECOND, iso
 from daimon_mcp.domain.domains import clean_name
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.inboxes import Inbox, alternatives, check_username, made_up_username
-from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
-from daimon_mcp.domain.tiers import next_tier
+from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused, invalid
+from daimon_mcp.domain.tiers import Tier, next_tier
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.credentials import Credentials
@@ -75,6 +75,16 @@ class Inboxes:
         """
         actor.require_account()
         actor.require("inbox_create")
+        return await self._create(actor, request)
+
+    async def create_first(self, request: CreateInbox) -> Outcome:
+        """An account of its own with this inbox, and keys for both. Who may have that is `joining`'s to say.
+
+        Raises as create_inbox.
+        """
+        return await self._create(None, request)
+
+    async def _create(self, actor: Actor | None, request: CreateInbox) -> Outcome:
         core, policy = self._core, self._core.policy
         asked = (request.domain or policy.domain).strip().lower()
         domain = asked if asked in policy.domains else clean_name(asked) or ""
@@ -85,17 +95,23 @@ class Inboxes:
         if has_controls(name):
             raise invalid("display_name", "must not hold control characters", "Support Bot")
         check_notes("metadata", request.metadata, _MOST_METADATA, '{"purpose": "support"}')
+        await core.listeners_begun()  # before the write: an answer that is cut off after it would take the key with it
         now = core.clock.now()
 
         def run(tx: Transaction) -> tuple[Inbox, str | None, str | None, str]:
-            account = account_rows.account_in(tx, actor.account_no)
+            account = account_rows.account_in(
+                tx,
+                account_rows.insert_account(tx, id=new_id("acc", now), kind="agent", now=now)
+                if actor is None
+                else actor.account_no,
+            )
             if account.status is AccountStatus.SUSPENDED:
                 raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
-            if domain not in policy.domains and not domains.may_use(tx, actor.account_no, domain):
+            if domain not in policy.domains and not domains.may_use(tx, account.no, domain):
                 problem = "is neither a domain of this server nor a verified one of yours"
                 raise invalid("domain", problem, policy.domain)
             if request.client_id is not None:
-                row = tx.one(sql.inbox_by_client_id, account_no=actor.account_no, client_id=request.client_id)
+                row = tx.one(sql.inbox_by_client_id, account_no=account.no, client_id=request.client_id)
                 if row is not None:
                     existing = rows.inbox_of(row)
                     if existing.deleted_at is not None:
@@ -143,7 +159,7 @@ class Inboxes:
                 tx, account_no=account.no, tier=account.tier, inbox_no=number, name=f"inbox {address}"
             )
             account_key = None
-            if is_first and actor.key_id is None:
+            if is_first and (actor is None or actor.key_id is None):
                 _, account_key = self._credentials.issue_key(
                     tx, account_no=account.no, tier=account.tier, name="account"
                 )
@@ -155,7 +171,11 @@ class Inboxes:
 
         inbox, inbox_key, account_key, tier = await core.database.write(run)
         result = {**inbox_view(inbox), "tier": tier}
-        facts = {"inbox_id": inbox.id, "not_listening": core.not_listening}
+        facts: dict[str, Fact] = {
+            "inbox_id": inbox.id,
+            "not_listening": core.not_listening,
+            "no_submission": core.no_submission if policy.limits[Tier(tier)].smtp else None,
+        }
         if inbox_key is None:
             return Outcome(key="create_inbox.existing", result=result, facts=facts)
         result["api_key"] = inbox_key
@@ -202,6 +222,10 @@ class Inboxes:
         actor.require("inbox_read")
         inbox = await access.inbox(self._core, actor, request.inbox)
         return Outcome(key="get_inbox", result=inbox_view(inbox), facts={"inbox_id": inbox.id})
+
+    async def id_of(self, actor: Actor, reference: str) -> str:
+        """The id of an inbox that is named by id or address. Raises INBOX_NOT_FOUND."""
+        return (await access.inbox(self._core, actor, reference)).id
 
     async def update_inbox(self, actor: Actor, request: UpdateInbox) -> Outcome:
         """Change the display name, or merge into the notes. Raises INBOX_NOT_FOUND, INVALID_REQUEST."""

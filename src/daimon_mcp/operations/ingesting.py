@@ -196,7 +196,7 @@ class Ingesting:
         for address in addresses:
             name = normalise(address).lower()
             inbox = await self._directory.inbox(name) if self._core.is_local(name) else None
-            if inbox is None or inbox.account_no != actor.account_no or actor.inbox_no not in (None, inbox.no):
+            if inbox is None or not _may_reach(actor, inbox):
                 missing.append(address)
             else:
                 found[name] = inbox
@@ -217,6 +217,13 @@ def _fields(head: bytes) -> DeliveryFields | None:
     """Who a message was for by its header; None for what has no header."""
     has_header = any(_FIELD.fullmatch(header.name) for header in scan_headers(head, 0)[0])
     return delivery_fields(head) if has_header else None
+
+
+def _may_reach(actor: Actor, inbox: Inbox) -> bool:
+    """Whether a key may hand in mail for an inbox."""
+    if actor.hands_in_for_everybody:
+        return True
+    return inbox.account_no == actor.account_no and actor.inbox_no in (None, inbox.no)
 
 
 def _null(address: str) -> str:

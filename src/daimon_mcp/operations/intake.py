@@ -12,7 +12,7 @@ from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.receiving import Receiving
 from daimon_mcp.operations.spool import Spool
-from daimon_mcp.operations.submitting import Submitting
+from daimon_mcp.operations.submitted import Submitted
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import incoming
 
@@ -27,11 +27,11 @@ Turn = Callable[[], Awaitable[None]]
 class Intake:
     """What the filing worker asks of the core."""
 
-    def __init__(self, core: Core, spool: Spool, receiving: Receiving, submitting: Submitting) -> None:
+    def __init__(self, core: Core, spool: Spool, receiving: Receiving, submitted: Submitted) -> None:
         self._core = core
         self.spool = spool
         self._receiving = receiving
-        self._submitting = submitting
+        self._submitted = submitted
         self._counted: set[int] = set()
 
     async def file(self, no: int, turn: Turn) -> None:
@@ -50,7 +50,7 @@ class Intake:
         try:
             if no in self.spool.left_over and stored.tries > MOST_DEATHS:
                 raise RuntimeError("it ended the process each time it was read")
-            await (self._submitting if stored.origin == incoming.SUBMISSION else self._receiving).file(stored, turn)
+            await (self._submitted if stored.origin == incoming.SUBMISSION else self._receiving).file(stored, turn)
         except asyncio.CancelledError:
             if no in self._counted:  # we are being stopped, and that is nothing the mail did
                 with anyio.CancelScope(shield=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
@@ -83,6 +84,32 @@ class GetMessage(Request):
     mark_read: bool = True
 
 
+class ReadMessage(Request):
+    """For programs, which pay for no tokens: the whole message, unless `max_tokens` bounds its texts."""
+
+    message_id: Annotated[Id, Field(description="msg_ id")]
+    include: Annotated[
+        list[Literal["body_html", "headers"]] | None, Field(description="Besides the texts; both unless it is given")
+    ] = None
+    max_tokens: Annotated[int | None, Field(ge=100, description="Of each text; left out, all of it")] = None
+    offset: Annotated[int, Field(ge=0, description="Characters of the text to skip")] = 0
+
+
+class GetRaw(Request):
+    message_id: Annotated[Id, Field(description="msg_ id")]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A message as it was received or will be sent; `sha256` of `content` in hexadecimal digits."""
+
+    id: str
+    content: bytes
+    sha256: str
+
+
+_ALL = ("body_html", "headers")
+_WHOLE = 1 << 40  # tokens: no text is longer
 _ANSWERED = ("human", "invite")
 
 
@@ -195,8 +222,41 @@ class Messages:
         facts = {**reading_facts(message, result), "next_offset": result["next_offset"]}
         return Outcome(key="get_message", result=result, facts=facts)
 
-    async def full(self, message: StoredMessage, include: set[str], max_tokens: int, offset: int = 0) -> dict[str, Any]:
-        """A message as `get_message` shows it."""
+    async def read_message(self, actor: Actor, request: ReadMessage) -> Outcome:
+        """One message whole: its text with what it quotes, its new words, all links. Changes nothing.
+
+        Raises MESSAGE_NOT_FOUND.
+        """
+        actor.require("message_read")
+        message = await access.message(self._core, actor, request.message_id)
+        include = _ALL if request.include is None else request.include
+        result = await self.whole(message, set(include), request.max_tokens, request.offset)
+        facts = {**reading_facts(message, result), "next_offset": result["next_offset"]}
+        return Outcome(key="get_message", result=result, facts=facts)
+
+    async def whole(
+        self, message: StoredMessage, include: set[str], max_tokens: int | None = None, offset: int = 0
+    ) -> dict[str, Any]:
+        """A message as `read_message` shows it."""
+        return await self.full(message, {*include, "quoted"}, max_tokens or _WHOLE, offset, every_link=True)
+
+    async def get_raw(self, actor: Actor, request: GetRaw) -> Raw:
+        """The bytes of a message. Raises MESSAGE_NOT_FOUND."""
+        actor.require("message_read")
+        message = await access.message(self._core, actor, request.message_id)
+        content = await self._core.blobs.get(self._core.database, message.blob_hash)
+        return Raw(message.id, content, message.blob_hash)
+
+    async def full(
+        self,
+        message: StoredMessage,
+        include: set[str],
+        max_tokens: int,
+        offset: int = 0,
+        *,
+        every_link: bool = False,
+    ) -> dict[str, Any]:
+        """A message as `get_message` shows it; with `every_link`, links are not left out for being many."""
         core = self._core
         row = await core.database.one(sql.body_by_seq, seq=message.seq)
         assert row is not None
@@ -210,7 +270,7 @@ class Messages:
             shown_links, next_offset = _window(all_links, offset, max_tokens * CHARS_PER_TOKEN)
             page, reply, reply_cut = None, "", None
         else:
-            shown_links, _ = _window(all_links, 0, _USUAL_LINKS)
+            shown_links = all_links if every_link else _window(all_links, 0, _USUAL_LINKS)[0]
             page, next_offset = clip(reply_text if shortened else text, offset, max_tokens)
             reply, reply_cut = (
                 (page, next_offset) if shortened else clip(reply_text, 0, max_tokens) if offset == 0 else ("", None)

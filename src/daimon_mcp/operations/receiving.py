@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
+from daimon_mcp.domain.clock import HOUR
 from daimon_mcp.domain.envelopes import ContentFile, Envelope, Peer, ReceivedContent
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.lists import Hold
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.verp import delivery_of
+from daimon_mcp.logs import one_line
 from daimon_mcp.mail.trace import HEADER_BYTES, hop_count, own_hop_count, prepend_trace, received_header
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.directory import Directory
-from daimon_mcp.operations.dispatch import destination, is_role, receive_copy
+from daimon_mcp.operations.dispatch import deleted_inbox, destination, is_role, receive_copy
 from daimon_mcp.operations.policing import Policing
 from daimon_mcp.operations.reading import on_parser, understand
 from daimon_mcp.operations.spool import Spool
@@ -22,7 +25,11 @@ from daimon_mcp.store import incoming
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.incoming import NewIncoming, StoredIncoming
 
+log = logging.getLogger(__name__)
+
 OWN_HOPS: Final = 5  # lists and forwarders may bring mail back here, but not without end
+LONGEST_TRANSACTION: Final = HOUR
+"""From the answer to RCPT to the end of the content: an inbox may be deleted in between."""
 
 _T = TypeVar("_T")
 
@@ -167,9 +174,10 @@ class Receiving:
         return filed
 
     async def file(self, stored: StoredIncoming, turn: Callable[[], Awaitable[None]] | None = None) -> list[str] | None:
-        """Place a copy in the inbox of every recipient; their ids, none for recipients that are gone by now.
+        """Place a copy in the inbox of every recipient; their ids, none for recipients that were never here.
 
-        `turn` is awaited before. None when somebody else has filed it. Raises STORE_UNAVAILABLE.
+        What was accepted for an inbox that has been deleted since lies in that inbox with its other mail. `turn` is
+        awaited before. None when somebody else has filed it. Raises STORE_UNAVAILABLE.
         """
         core = self._core
         envelope, peer = stored.envelope, stored.peer
@@ -198,11 +206,16 @@ class Receiving:
             now = core.clock.now()
             targets: dict[int, tuple[Inbox, str | None, int | None]] = {}
             for address in envelope.rcpt_to:
-                inbox, tag = destination(tx, self._canonical(address), domain=core.policy.domain, now=now)
+                canonical = self._canonical(address)
+                inbox, tag = destination(tx, canonical, domain=core.policy.domain, now=now)
+                if inbox is None:
+                    inbox, tag = deleted_inbox(tx, canonical, since=stored.received_at - LONGEST_TRANSACTION)
                 if inbox is not None:
                     delivery_no = delivery_of(core.verp_key, inbox.address.rpartition("@")[0], tag)
                     # That of a return path is ours, and nobody's to file mail by.
                     targets.setdefault(inbox.no, (inbox, None if delivery_no is not None else tag, delivery_no))
+                else:
+                    log.warning("mail %s: no inbox was ever at %r", peer.cid, one_line(address))
             return [
                 receive_copy(
                     tx,

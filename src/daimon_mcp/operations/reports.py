@@ -24,13 +24,6 @@ from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import Content, StoredMessage
 from daimon_mcp.texts import Texts, render
 
-# What a report is called, by the name of its explanation: an unknown outcome is no failure, it may have arrived.
-_SUBJECTS = {
-    "failed": "Delivery failed",
-    "unknown": "Delivery not confirmed",
-    "delayed": "Delivery delayed",
-    "delivered": "Delivery successful",
-}
 # What of NOTIFY asks for a report, by the name of its explanation.
 _ASKED_BY = {"failed": "FAILURE", "unknown": "FAILURE", "delayed": "DELAY", "delivered": "SUCCESS"}
 _UNASKED = ("FAILURE", "DELAY")  # without NOTIFY; RFC 3461 §4.1 lets us choose
@@ -121,11 +114,12 @@ class Reports:
     async def _written(
         self, about: Reported, statuses: Sequence[Failure], text: str, until: int | None = None
     ) -> Content:
-        """The report; `text` names its explanation, `prompts/mail/dsn.<text>.md`."""
+        """The report; `text` names its subject and explanation, `prompts/mail/dsn.<text>.md`."""
         core = self._core
         domain = about.mail_from.rpartition("@")[2]
         facts = {"until": iso(until) if until is not None else None}
-        said = render(self._texts.text("mail", f"dsn.{text}").prose("body"), facts, str)
+        words = self._texts.text("mail", f"dsn.{text}")
+        said = render(words.prose("body"), facts, str)
         content = build_dsn(
             reporting_mta=core.policy.hostname,
             original=about.original,
@@ -136,7 +130,7 @@ class Reports:
             arrival=about.message.received_at,
             date=core.clock.now(),
             message_id=new_message_id(domain),
-            subject=_SUBJECTS[text],
+            subject=render(words.prose("subject"), facts, str),
             explanation="\n".join([said, "", *map(_line, statuses)]),
             envid=about.envid,
             ret=about.ret,

@@ -14,8 +14,9 @@ from pydantic import Field
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
-from daimon_mcp.domain.search_query import Column, Query, parse
+from daimon_mcp.domain.search_query import parse
 from daimon_mcp.domain.search_text import Marker, Wanted
+from daimon_mcp.domain.search_tree import Column, Query
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.requests import Id, Request

@@ -255,7 +255,13 @@ class Sending:
         await self._backlog.check()
         stored = await self._core.database.write(lambda tx: self.store(tx, actor, submission, now))
         link = await self.link(actor, stored.parked, submission.reason)
-        return Outcome(key=f"send_email.{stored.key}", result=stored.result, facts=facts_of(stored.result), link=link)
+        policy = self._core.policy
+        return Outcome(
+            key=f"send_email.{ending(policy, stored.key)}",
+            result=stored.result,
+            facts=facts_of(policy, stored.result),
+            link=link,
+        )
 
     async def link(self, actor: Actor, refused: Refused | None, reason: str | None) -> Link | None:
         """The operator's link for mail that was parked because of `refused`."""
@@ -347,7 +353,7 @@ class Sending:
         if row is None:
             return None
         result = _repeat(row, sha256, await self._core.database.one(sql.message_by_id, id=row[1]))
-        return Outcome(key="send_email.repeated", result=result, facts=facts_of(result))
+        return Outcome(key="send_email.repeated", result=result, facts=facts_of(self._core.policy, result))
 
     def _known_in(self, tx: Transaction, inbox: Inbox, client_id: str | None, sha256: str) -> dict[str, Any] | None:
         if client_id is None:
@@ -474,7 +480,12 @@ def _repeat(row: Sequence[Any], sha256: str, message_row: Sequence[Any] | None) 
     return result
 
 
-def facts_of(result: Mapping[str, Any]) -> dict[str, Fact]:
+def ending(policy: Policy, key: str) -> str:
+    """Which text says how a send ended: mail that is queued for the sandbox does not leave."""
+    return "captured" if key == MessageStatus.QUEUED and policy.is_sandbox else key
+
+
+def facts_of(policy: Policy, result: Mapping[str, Any]) -> dict[str, Fact]:
     """What the texts about a send may name."""
     return {
         "message": result["id"],
@@ -483,4 +494,5 @@ def facts_of(result: Mapping[str, Any]) -> dict[str, Fact]:
         "scheduled": "yes" if result["status"] == MessageStatus.SCHEDULED else None,
         "parked": "yes" if result["status"] == MessageStatus.PENDING_UPGRADE else None,
         "recipients": len(result.get("recipients", ())) or None,
+        "sandbox": "yes" if policy.is_sandbox else None,
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daimon_mcp.domain.clock import iso, iso_or_none
-from daimon_mcp.domain.queue import DeliveryState, MessageStatus, Outcome, reply_line
+from daimon_mcp.domain.queue import SANDBOX, DeliveryState, MessageStatus, Outcome, reply_line
 from daimon_mcp.domain.reply_meanings import Meaning, meaning_of
 from daimon_mcp.operations.bouncing import complained, recipient_of
 from daimon_mcp.store import queue
@@ -73,6 +73,8 @@ def standing(
     state = delivery.state
     if unwanted and state in (DeliveryState.SENT, DeliveryState.DELIVERED):
         return "state.complained"
+    if state == DeliveryState.SENT and delivery.remote == SANDBOX:
+        return "state.captured"
     if state in _STATES:
         return _STATES[state]
     if state == DeliveryState.WAITING:
@@ -135,6 +137,8 @@ def attempt_entry(tried: Attempted, place: int, *, running: bool) -> dict[str, A
     if tried.outcome is not None:
         unconfirmed = tried.outcome == Outcome.UNKNOWN
         meaning = "state.unknown" if unconfirmed else meaning_of(tried.code, tried.enhanced, tried.text or "")
+        if tried.outcome == Outcome.ACCEPTED and tried.remote == SANDBOX:
+            meaning = "state.captured"
         entry["meaning"] = str(meaning)
         entry["reply"] = reply_line(tried.code, tried.enhanced, tried.text)
     if tried.remote:

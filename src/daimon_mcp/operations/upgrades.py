@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import json
 import secrets
 import unicodedata
@@ -21,6 +20,7 @@ from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
 from daimon_mcp.domain.changes import AccountChanged, Change
 from daimon_mcp.domain.clock import HOUR, MINUTE, SECOND, iso, iso_or_none
 from daimon_mcp.domain.ids import canonical_id, new_id
+from daimon_mcp.domain.neighbours import neighbourhood
 from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import Limits, Tier, is_higher, next_tier, parse_tier
 from daimon_mcp.operations.core import Core, Link, Outcome, Progress
@@ -77,17 +77,6 @@ class Opened:
 def one_line(text: str) -> str:
     """An agent's own words, fit to stand in a sentence: one line, no control or format characters."""
     return " ".join("".join(c for c in text if c.isspace() or unicodedata.category(c) not in {"Cc", "Cf"}).split())
-
-
-def _neighbourhood(remote: str) -> str:
-    """Whose wrong passcodes are counted together: this machine is one, and so is an IPv6 /64."""
-    try:
-        address = ipaddress.ip_address(remote)
-    except ValueError:
-        return remote
-    if address.is_loopback:
-        return "loopback"
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else remote
 
 
 class Upgrades:
@@ -296,7 +285,7 @@ class Upgrades:
                 account = await accounts.account_by_no(core.database, actor.account_no)
                 row = await core.database.one(sql.approval_newest, account_no=actor.account_no)
                 newest = approvals.approval_of(row) if row else None
-                waits = newest is not None and self._status(newest) == "pending"
+                waits = newest is not None and self._status(newest) == "pending" and not _is_moot(newest)
                 if not waits and core.policy.limits[account.tier].may_send:
                     result = {"status": "upgraded", "tier": str(account.tier)}
                     return Outcome(key="wait_for_upgrade.upgraded", result=result, facts={"tier": str(account.tier)})
@@ -369,7 +358,7 @@ class Upgrades:
 
     async def _check_passcode(self, passcode: str, remote: str) -> None:
         now = self._core.clock.now()
-        remote = _neighbourhood(remote)
+        remote = neighbourhood(remote)
         # A try is counted before it is judged, so that many at once cannot all be judged first.
         recent = [at for at in self._wrong.get(remote, []) if at > now - _TRIES_WINDOW]
         if len(recent) >= _TRIES:
@@ -390,9 +379,9 @@ class Upgrades:
         self._wrong.pop(remote, None)
 
     async def list_open(self) -> list[StoredApproval]:
-        """What waits for the operator, oldest first."""
+        """What waits for the operator, oldest first; not what an account has got meanwhile by another way."""
         rows = await self._core.database.all(sql.approvals_open, now=self._core.clock.now())
-        return [approvals.approval_of(row) for row in rows]
+        return [each for each in map(approvals.approval_of, rows) if not _is_moot(each)]
 
     async def decide(self, approval_id: str, *, approve: bool, comment: str, by: str) -> StoredApproval:
         """Approve or decline, once, with everything that follows from it in one transaction.
@@ -475,5 +464,11 @@ class Upgrades:
 
     async def open_count(self) -> int:
         """How many questions wait for the operator."""
-        row = await self._core.database.one(sql.approvals_open_count, now=self._core.clock.now())
-        return int(row[0]) if row else 0
+        return len(await self.list_open())
+
+
+def _is_moot(approval: StoredApproval) -> bool:
+    """Whether approving it would change nothing: its account has the tier, or a higher one, already."""
+    if approval.kind != "upgrade" or approval.target_tier is None:
+        return False
+    return not is_higher(Tier(approval.target_tier), Tier(approval.tier))

@@ -26,6 +26,7 @@ class Of(StrEnum):
     MESSAGES = "m"
     THREAD = "t"
     THREADS = "h"
+    THREADS_MADE = "c"  # by the time they began
     INBOXES = "i"
     DRAFTS = "d"
     DOMAINS = "o"

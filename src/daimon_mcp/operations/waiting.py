@@ -82,13 +82,14 @@ class Waiting:
         self._waiting: Counter[int] = Counter()
 
     async def wait_for_message(
-        self, actor: Actor, request: WaitForMessage, progress: Progress | None = None
+        self, actor: Actor, request: WaitForMessage, progress: Progress | None = None, *, whole: bool = False
     ) -> Outcome:
         """The next matching inbound message: at once if it is there, else when it comes, or a time-out.
 
         With a cursor, nothing that came after it is missed; without one, unread mail counts as new, oldest first.
         Bounces and auto-replies count too. `want` skips mail that holds no such thing, and answers with the code or the
-        link and where it came from, never with the text. Raises INBOX_NOT_FOUND, THREAD_NOT_FOUND, INVALID_REQUEST,
+        link and where it came from, never with the text. `whole` messages are shown as `read_message` does, not as
+        `get_message`. Raises INBOX_NOT_FOUND, THREAD_NOT_FOUND, INVALID_REQUEST,
         RATE_LIMIT_EXCEEDED.
         """
         actor.require("message_read")
@@ -131,7 +132,7 @@ class Waiting:
                     found = await self._arrived(wanted, request.want, after, until)
                 after = until
                 if found is not None:
-                    return await self._answer(actor, request, found)
+                    return await self._answer(actor, request, found, whole=whole)
                 left = request.timeout_seconds - (loop.time() - started)
                 if left <= 0:
                     return _nothing(core, inbox.id, request, cursor(Of.PLACE, place_number(inbox.no, until)))
@@ -200,7 +201,7 @@ class Waiting:
         best = max((link for link in links if link.get("is_cta")), key=lambda link: link.get("score", 0), default=None)
         return None if best is None else _Found(message, place, best)
 
-    async def _answer(self, actor: Actor, request: WaitForMessage, found: _Found) -> Outcome:
+    async def _answer(self, actor: Actor, request: WaitForMessage, found: _Found, *, whole: bool) -> Outcome:
         message = found.message
         place = cursor(Of.PLACE, place_number(message.inbox_no, found.place))
         facts = {"message": message.id, "thread": message.thread_id}
@@ -210,7 +211,8 @@ class Waiting:
             source = {name: view[name] for name in _SHOWN_OF_SOURCE}
             result = {request.want: found.wanted, "source": source, "timed_out": False, "cursor": place}
             return Outcome(key=f"wait_for_message.{request.want}", result=result, facts=facts)
-        shown = await self._messages.full(message, set(), 3000)
+        read = self._messages
+        shown = await read.whole(message, set()) if whole else await read.full(message, set(), 3000)
         await self._messages.mark_read(actor, message, request.mark_read, shown)
         return Outcome(
             key="wait_for_message.found",

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from daimon_mcp.domain.accounts import Account, AccountStatus
+from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.tiers import Tier
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Database, Row, Transaction
@@ -39,6 +40,16 @@ def account_of(row: Row) -> Account:
 def insert_account(tx: Transaction, *, id: str, kind: str, now: int) -> int:
     """A new free account; its number."""
     return tx.scalar(sql.account_insert, id=id, kind=kind, tier="free", status="active", created_at=now)
+
+
+def operator_account(tx: Transaction, now: int) -> int:
+    """The number of the operator's own account, made when first needed."""
+    row = tx.one(sql.meta_get, key=OPERATOR_ACCOUNT)
+    if row is not None:
+        return int(row[0])
+    number = insert_account(tx, id=new_id("acc", now), kind="operator", now=now)
+    tx.run(sql.meta_put, key=OPERATOR_ACCOUNT, value=str(number))
+    return number
 
 
 def account_in(tx: Transaction, account_no: int) -> Account:

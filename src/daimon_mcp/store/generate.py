@@ -18,7 +18,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 from sqlmodel import SQLModel
 
-from daimon_mcp.store import statements
+from daimon_mcp.store import event_statements, oversight_statements, statements
 
 TARGET = Path(__file__).with_name("compiled.py")
 
@@ -64,7 +64,8 @@ def render() -> str:
     """The text `compiled.py` should have."""
     engines = (_engine(sqlite.dialect(paramstyle="named")), _engine(postgresql.dialect(paramstyle="named")))
     lines = [_HEADER]
-    for name, value in vars(statements).items():
+    named = [item for module in (statements, event_statements, oversight_statements) for item in vars(module).items()]
+    for name, value in named:
         if isinstance(value, ClauseElement) and isinstance(value, Executable) and not name.startswith("_"):
             texts = [_text(value, engine) for engine in engines]
             lines.append(f"{name} = Statement(\n    {texts[0]!r},\n    {texts[1]!r},\n)\n")

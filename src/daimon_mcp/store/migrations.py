@@ -101,6 +101,27 @@ def _smtp(connection: sqlite3.Connection) -> None:
     _create_missing(connection)
 
 
+def _programs(connection: sqlite3.Connection) -> None:
+    """Room for programs and people: webhooks, oversight, the audit log, the operator's logins."""
+    _add_columns(
+        connection,
+        {
+            "keys": ("untrusted_at BIGINT",),
+            "inboxes": (
+                "oversight TEXT DEFAULT 'autonomous' NOT NULL",
+                "after_untrusted TEXT DEFAULT 'allow' NOT NULL",
+                "paused SMALLINT DEFAULT 0 NOT NULL",
+            ),
+            "approvals": (
+                "message_seq BIGINT",
+                "details_json TEXT DEFAULT '{}' NOT NULL",
+                "requested_by TEXT",
+            ),
+        },
+    )
+    _create_missing(connection)
+
+
 def _create_missing(connection: sqlite3.Connection) -> None:
     for statement in SCHEMA:
         connection.execute(re.sub(r"^CREATE (UNIQUE )?(TABLE|INDEX) ", r"CREATE \1\2 IF NOT EXISTS ", statement.sqlite))
@@ -114,7 +135,7 @@ def _add_columns(connection: sqlite3.Connection, columns: Mapping[str, Sequence[
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
 
-STEPS: Sequence[Step] = (_create, _reading, _smtp)
+STEPS: Sequence[Step] = (_create, _reading, _smtp, _programs)
 
 
 def migrate(connection: sqlite3.Connection, *, backups: Path, steps: Sequence[Step] = STEPS) -> None:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from daimon_mcp.domain.refusals import invalid
-from daimon_mcp.domain.search_query import Both, Either, Fact, Node, Not, Query, Words
 from daimon_mcp.domain.search_text import indexed as as_indexed
+from daimon_mcp.domain.search_tree import Both, Either, Fact, Node, Not, Query, Words
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.compiled import Statement
 from daimon_mcp.store.database import Database, Row, Transaction

@@ -10,12 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
-    Insert,
-    Table,
     and_,
-    bindparam,
     case,
     delete,
     exists,
@@ -26,61 +22,42 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlmodel import SQLModel
 
 from daimon_mcp.store import tables as t
+from daimon_mcp.store.parts import b, insert_into, insert_once, table_of
 
-
-def _table(model: type[SQLModel]) -> Table:
-    return SQLModel.metadata.tables[model.__name__.lower()]
-
-
-def b(name: str) -> BindParameter[Any]:
-    """A parameter the caller passes."""
-    return bindparam(name)
-
-
-def _insert(table: Table, *without: str) -> Insert:
-    return table.insert().values({c.name: b(c.name) for c in table.c if c.name not in without})
-
-
-def _insert_once(table: Table, *without: str) -> Any:
-    values = {c.name: b(c.name) for c in table.c if c.name not in without}
-    return upsert(table).values(values).on_conflict_do_nothing()
-
-
-meta = _table(t.Meta)
-accounts = _table(t.Accounts)
-keys = _table(t.Keys)
-inboxes = _table(t.Inboxes)
-mailboxes = _table(t.Mailboxes)
-expunged = _table(t.Expunged)
-messages = _table(t.Messages)
-bodies = _table(t.Bodies)
-attachments = _table(t.Attachments)
-uploads = _table(t.Uploads)
-lists = _table(t.Lists)
-changes = _table(t.Changes)
-labels = _table(t.Labels)
-threads = _table(t.Threads)
-refs = _table(t.Refs)
-blobs = _table(t.Blobs)
-drafts = _table(t.Drafts)
-queue = _table(t.Queue)
-deliveries = _table(t.Deliveries)
-attempts = _table(t.Attempts)
-idempotency = _table(t.Idempotency)
-usages = _table(t.Usages)
-events = _table(t.Events)
-approvals = _table(t.Approvals)
-upstreams = _table(t.Upstreams)
-fetched = _table(t.Fetched)
-ingested = _table(t.Ingested)
-incoming = _table(t.Incoming)
-suppressions = _table(t.Suppressions)
-domains = _table(t.Domains)
-dkimkeys = _table(t.DkimKeys)
-sts_policies = _table(t.StsPolicies)
+meta = table_of(t.Meta)
+accounts = table_of(t.Accounts)
+keys = table_of(t.Keys)
+inboxes = table_of(t.Inboxes)
+mailboxes = table_of(t.Mailboxes)
+expunged = table_of(t.Expunged)
+messages = table_of(t.Messages)
+bodies = table_of(t.Bodies)
+attachments = table_of(t.Attachments)
+uploads = table_of(t.Uploads)
+lists = table_of(t.Lists)
+changes = table_of(t.Changes)
+labels = table_of(t.Labels)
+threads = table_of(t.Threads)
+refs = table_of(t.Refs)
+blobs = table_of(t.Blobs)
+drafts = table_of(t.Drafts)
+queue = table_of(t.Queue)
+deliveries = table_of(t.Deliveries)
+attempts = table_of(t.Attempts)
+idempotency = table_of(t.Idempotency)
+usages = table_of(t.Usages)
+events = table_of(t.Events)
+approvals = table_of(t.Approvals)
+upstreams = table_of(t.Upstreams)
+fetched = table_of(t.Fetched)
+ingested = table_of(t.Ingested)
+incoming = table_of(t.Incoming)
+suppressions = table_of(t.Suppressions)
+domains = table_of(t.Domains)
+dkimkeys = table_of(t.DkimKeys)
+sts_policies = table_of(t.StsPolicies)
 
 # -- meta ------------------------------------------------------------------------------------------------------------
 
@@ -90,7 +67,7 @@ meta_put = _meta_put.on_conflict_do_update(index_elements=["key"], set_={"value"
 
 # -- accounts and keys -----------------------------------------------------------------------------------------------
 
-account_insert = _insert(
+account_insert = insert_into(
     accounts, "no", "smtp_version", "smtp_rotated_at", "sending_stopped_at", "sending_stopped_why"
 ).returning(accounts.c.no)
 _account = select(
@@ -125,7 +102,7 @@ account_resume_sending = (
     .values(sending_stopped_at=None, sending_stopped_why=None)
 )
 
-key_insert = _insert(keys, "no", "last_used_at", "revoked_at")
+key_insert = insert_into(keys, "no", "last_used_at", "revoked_at", "untrusted_at")
 key_by_hash = (
     select(
         keys.c.id,
@@ -166,10 +143,25 @@ keys_of_account = (
     .where(keys.c.account_no == b("account_no"))
     .order_by(keys.c.no)
 )
+key_hint = select(keys.c.hint).where(keys.c.id == b("id"))
+# Months of usage begin with `m`, days with `d`.
+account_sent = select(func.coalesce(func.sum(usages.c.used), 0)).where(
+    usages.c.account_no == b("account_no"), usages.c.period >= "m", usages.c.period < "n"
+)
+account_bounced = (
+    select(func.count())
+    .select_from(queue.join(deliveries, deliveries.c.queue_no == queue.c.no))
+    .where(queue.c.account_no == b("account_no"), deliveries.c.state == "bounced")
+)
+account_complained = (
+    select(func.count())
+    .select_from(suppressions)
+    .where(suppressions.c.account_no == b("account_no"), suppressions.c.why == "complained")
+)
 
 # -- inboxes and mailboxes -------------------------------------------------------------------------------------------
 
-inbox_insert = _insert(
+inbox_insert = insert_into(
     inboxes,
     "no",
     "next_n",
@@ -180,6 +172,9 @@ inbox_insert = _insert(
     "storage_bytes",
     "last_received_at",
     "deleted_at",
+    "oversight",
+    "after_untrusted",
+    "paused",
 ).returning(inboxes.c.no)
 _inbox = select(
     inboxes.c.no,
@@ -291,7 +286,7 @@ inbox_delete = (
     .returning(inboxes.c.id)
 )
 
-mailbox_insert = _insert(mailboxes, "no", "uidnext", "highestmodseq", "total", "unseen")
+mailbox_insert = insert_into(mailboxes, "no", "uidnext", "highestmodseq", "total", "unseen")
 mailbox_take_uid = (
     update(mailboxes)
     .where(mailboxes.c.inbox_no == b("inbox_no"), mailboxes.c.name == b("name"))
@@ -319,20 +314,20 @@ mailbox_touch = (
     .values(highestmodseq=mailboxes.c.highestmodseq + 1, unseen=mailboxes.c.unseen + b("unseen"))
     .returning(mailboxes.c.highestmodseq)
 )
-expunged_insert = _insert(expunged)
+expunged_insert = insert_into(expunged)
 mailbox_by_name = select(mailboxes.c.no, mailboxes.c.total, mailboxes.c.unseen).where(
     mailboxes.c.inbox_no == b("inbox_no"), mailboxes.c.name == b("name")
 )
 
 # -- blobs -----------------------------------------------------------------------------------------------------------
 
-blob_insert = _insert_once(blobs)
+blob_insert = insert_once(blobs)
 blobs_in_files = select(blobs.c.hash, blobs.c.encoding).where(blobs.c.data.is_(None))
 blob_get = select(blobs.c.size, blobs.c.encoding, blobs.c.data).where(blobs.c.hash == b("hash"))
 
 # -- threads ---------------------------------------------------------------------------------------------------------
 
-thread_insert = _insert(
+thread_insert = insert_into(
     threads, "seq", "message_count", "unread_count", "deleted_at", "related_seq", "merged_into"
 ).returning(threads.c.seq)
 _related = threads.alias("related")
@@ -392,6 +387,43 @@ _labelled = (
 threads_labelled = _thread_page(threads.c.inbox_no + 0, threads.c.last_at + 0).join(
     _labelled, _labelled.c.thread_seq == threads.c.seq
 )
+_has_label = exists(
+    select(labels.c.seq)
+    .join(messages, messages.c.seq == labels.c.seq)
+    .where(
+        messages.c.thread_seq == threads.c.seq,
+        messages.c.deleted_at.is_(None),
+        messages.c.aside == 0,
+        labels.c.label == b("label"),
+    )
+)
+
+
+def _threads_browsed(at: ColumnElement[int], *, newest: bool) -> Any:
+    """Threads of an inbox or of the whole account in any order; `from_at` and `from_seq` are the place to go on."""
+    place, start = tuple_(at, threads.c.seq), tuple_(b("from_at"), b("from_seq"))
+    order = (at.desc(), threads.c.seq.desc()) if newest else (at, threads.c.seq)
+    return (
+        _thread.where(
+            inboxes.c.account_no == b("account_no"),
+            inboxes.c.deleted_at.is_(None),
+            or_(b("only_inbox") == 0, threads.c.inbox_no == b("only_inbox")),
+            threads.c.message_count > 0,
+            place < start if newest else place > start,
+            threads.c.last_at >= b("updated_from"),
+            threads.c.last_at < b("updated_to"),
+            or_(b("unread") == 0, threads.c.unread_count > 0),
+            or_(b("label") == "", _has_label),
+        )
+        .order_by(*order)
+        .limit(b("limit"))
+    )
+
+
+threads_updated_newest = _threads_browsed(threads.c.last_at, newest=True)
+threads_updated_oldest = _threads_browsed(threads.c.last_at, newest=False)
+threads_created_newest = _threads_browsed(threads.c.created_at, newest=True)
+threads_created_oldest = _threads_browsed(threads.c.created_at, newest=False)
 threads_by_subject = (
     select(threads.c.seq, threads.c.subject, threads.c.participants_json, threads.c.last_at)
     .where(
@@ -497,7 +529,7 @@ thread_count = (
     .returning(threads.c.message_count)
 )
 ref_find = select(refs.c.thread_seq).where(refs.c.inbox_no == b("inbox_no"), refs.c.message_id == b("message_id"))
-ref_insert = _insert_once(refs)
+ref_insert = insert_once(refs)
 ref_point = (
     update(refs)
     .where(refs.c.inbox_no == b("inbox_no"), refs.c.message_id == b("message_id"))
@@ -506,14 +538,14 @@ ref_point = (
 
 # -- messages --------------------------------------------------------------------------------------------------------
 
-message_insert = _insert(messages, "answered", "flagged", "deleted_at", "purge_at")
-body_insert = _insert(bodies)
+message_insert = insert_into(messages, "answered", "flagged", "deleted_at", "purge_at")
+body_insert = insert_into(bodies)
 body_replace = (
     update(bodies)
     .where(bodies.c.seq == b("seq"))
     .values({c.name: b(c.name + "_") for c in bodies.c if c.name != "seq"})
 )
-attachment_insert = _insert(attachments, "no", "text", "text_tries", "text_facts_json")
+attachment_insert = insert_into(attachments, "no", "text", "text_tries", "text_facts_json")
 attachments_of = (
     select(
         attachments.c.id,
@@ -529,7 +561,7 @@ attachments_of = (
     .where(attachments.c.seq == b("seq"))
     .order_by(attachments.c.no)
 )
-label_insert = _insert_once(labels)
+label_insert = insert_once(labels)
 labels_delete = delete(labels).where(labels.c.seq == b("seq"))
 
 # What lists show; the rest of a message comes after it.
@@ -755,7 +787,7 @@ message_delete = (
 
 # -- changes ---------------------------------------------------------------------------------------------------------
 
-change_insert = _insert(changes)
+change_insert = insert_into(changes)
 changes_after = (
     select(changes.c.n, changes.c.message_seq, changes.c.message_id, changes.c.what, changes.c.at)
     .where(changes.c.inbox_no == b("inbox_no"), changes.c.n > b("after"))
@@ -775,7 +807,7 @@ changed_messages = _with_names(
 
 # -- lists -----------------------------------------------------------------------------------------------------------
 
-list_put = _insert_once(lists)
+list_put = insert_once(lists)
 list_drop = (
     delete(lists)
     .where(
@@ -809,7 +841,7 @@ lists_count = select(func.count()).select_from(lists).where(lists.c.account_no =
 
 # -- uploads and the text of attachments -----------------------------------------------------------------------------
 
-upload_insert = _insert(uploads, "no")
+upload_insert = insert_into(uploads, "no")
 _upload = select(
     uploads.c.no,
     uploads.c.id,
@@ -919,7 +951,7 @@ attachment_texts = (
 
 # -- drafts ----------------------------------------------------------------------------------------------------------
 
-draft_insert = _insert(drafts, "no", "message_no", "message_id").returning(drafts.c.no)
+draft_insert = insert_into(drafts, "no", "message_no", "message_id").returning(drafts.c.no)
 _draft = select(
     drafts.c.no,
     drafts.c.id,
@@ -983,7 +1015,7 @@ draft_delete = delete(drafts).where(drafts.c.no == b("draft_no"))
 inbox_addresses = select(inboxes.c.address).where(
     inboxes.c.account_no == b("account_no"), inboxes.c.deleted_at.is_(None)
 )
-queue_insert = _insert(queue, "no", "warned_at", "verp").returning(queue.c.no)
+queue_insert = insert_into(queue, "no", "warned_at", "verp").returning(queue.c.no)
 _queue = select(
     queue.c.no,
     queue.c.message_seq,
@@ -1074,7 +1106,7 @@ queue_set_state = (
 queue_unsent_of_inbox = select(queue.c.message_seq).where(queue.c.inbox_no == b("inbox_no"), queue.c.state != "active")
 queue_delete = delete(queue).where(queue.c.no == b("queue_no"))
 
-delivery_insert = _insert(
+delivery_insert = insert_into(
     deliveries,
     "no",
     "attempts",
@@ -1307,7 +1339,7 @@ delivery_set_state = (
     .returning(deliveries.c.queue_no)
 )
 
-attempt_insert = _insert(attempts, "ended_at", "outcome", "code", "enhanced", "text", "remote", "tls", "content_at")
+attempt_insert = insert_into(attempts, "ended_at", "outcome", "code", "enhanced", "text", "remote", "tls", "content_at")
 attempt_finish = (
     update(attempts)
     .where(attempts.c.delivery_no == b("delivery_no_"), attempts.c.n == b("n_"))
@@ -1372,7 +1404,7 @@ queue_warn = (
 
 # -- the spool of accepted mail --------------------------------------------------------------------------------------
 
-incoming_insert = _insert(incoming, "no", "tries", "failed").returning(incoming.c.no)
+incoming_insert = insert_into(incoming, "no", "tries", "failed").returning(incoming.c.no)
 incoming_due = (
     select(incoming.c.no, incoming.c.size)
     .where(incoming.c.failed == 0, incoming.c.no > b("after"))
@@ -1468,7 +1500,7 @@ suppressions_page = (
 
 # -- domains ---------------------------------------------------------------------------------------------------------
 
-dkim_insert = _insert(dkimkeys, "no", "seen_at", "retired_at")
+dkim_insert = insert_into(dkimkeys, "no", "seen_at", "retired_at")
 # Keys to sign with: those that were seen in the DNS, and all while none was.
 _seen = dkimkeys.alias("seen")
 dkim_of_domain = (
@@ -1495,7 +1527,7 @@ dkim_seen = update(dkimkeys).where(_dkim_one, dkimkeys.c.seen_at.is_(None)).valu
 dkim_retire = update(dkimkeys).where(_dkim_one, dkimkeys.c.retired_at.is_(None)).values(retired_at=b("now"))
 dkim_drop = delete(dkimkeys).where(dkimkeys.c.domain == b("domain"))
 
-domain_insert = _insert(domains, "no", "checked_at", "verified_at", "deleted_at")
+domain_insert = insert_into(domains, "no", "checked_at", "verified_at", "deleted_at")
 _domain = select(
     domains.c.no,
     domains.c.id,
@@ -1584,7 +1616,7 @@ sts_put = _sts_put.on_conflict_do_update(
 idempotency_get = select(idempotency.c.request_sha256, idempotency.c.object_id, idempotency.c.response_json).where(
     idempotency.c.scope == b("scope"), idempotency.c.client_id == b("client_id")
 )
-idempotency_insert = _insert(idempotency)
+idempotency_insert = insert_into(idempotency)
 
 usage_get = select(usages.c.used).where(usages.c.account_no == b("account_no"), usages.c.period == b("period"))
 _usage_add = upsert(usages).values(account_no=b("account_no"), period=b("period"), used=b("used"))
@@ -1601,9 +1633,11 @@ usage_take_back = (
 
 # -- events and approvals --------------------------------------------------------------------------------------------
 
-event_insert = _insert(events, "seq")
+event_insert = insert_into(events, "seq")
 
-approval_insert = _insert(approvals, "no", "comment", "decided_by", "decided_at")
+approval_insert = insert_into(
+    approvals, "no", "comment", "decided_by", "decided_at", "message_seq", "details_json", "requested_by"
+)
 _approval = select(
     approvals.c.id,
     approvals.c.account_no,
@@ -1658,9 +1692,6 @@ approval_newest_open = (
     .order_by(approvals.c.no.desc())
     .limit(1)
 )
-approvals_open_count = (
-    select(func.count()).select_from(approvals).where(approvals.c.state == "open", approvals.c.expires_at > b("now"))
-)
 approval_decide = (
     update(approvals)
     .where(approvals.c.id == b("id"), approvals.c.state == "open", approvals.c.expires_at > b("now"))
@@ -1693,7 +1724,7 @@ upstream_advance = (
     .where(upstreams.c.name == b("name"), upstreams.c.uidvalidity == b("uidvalidity"), upstreams.c.last_uid < b("uid"))
     .values(last_uid=b("uid"), updated_at=b("now"))
 )
-fetched_insert = _insert_once(fetched)
+fetched_insert = insert_once(fetched)
 _fetched_there = (fetched.c.name == b("name"), fetched.c.uidvalidity == b("uidvalidity"))
 fetched_again = (
     update(fetched)

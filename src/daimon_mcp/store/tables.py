@@ -7,56 +7,40 @@ Importing this module loads SQLAlchemy; at run time only its compiled texts (`co
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-_KEY = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _auto_key() -> Any:
-    return Field(default=None, primary_key=True, sa_type=_KEY)
-
-
-def _key() -> Any:
-    return Field(primary_key=True, sa_type=_KEY, sa_column_kwargs={"autoincrement": False})
-
-
-def _big(default: int | None = None) -> Any:
-    kwargs: dict[str, Any] = {} if default is None else {"server_default": text(str(default))}
-    return Field(sa_type=BigInteger, sa_column_kwargs=kwargs)
-
-
-def _small(default: int = 0) -> Any:
-    return Field(sa_type=SmallInteger, sa_column_kwargs={"server_default": text(str(default))})
-
-
-def _text() -> Any:
-    return Field(sa_type=Text)
+from daimon_mcp.store.columns import (
+    auto_key_column,
+    big_column,
+    key_column,
+    named_column,
+    small_column,
+    text_column,
+)
 
 
 class Meta(SQLModel, table=True):
     """Single facts about this store: `master_key_check`, `passcode_hash`, `local_account`, …"""
 
     key: str = Field(primary_key=True, sa_type=Text)
-    value: str = _text()
+    value: str = text_column()
 
 
 class Accounts(SQLModel, table=True):
     """Who owns inboxes. `kind` is `agent`, or `operator` for the one that postmaster@ reaches."""
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
-    kind: str = _text()
-    tier: str = _text()
-    status: str = _text()
-    smtp_version: int = _big(1)
-    created_at: int = _big()
-    smtp_rotated_at: int | None = _big()
+    kind: str = text_column()
+    tier: str = text_column()
+    status: str = text_column()
+    smtp_version: int = big_column(1)
+    created_at: int = big_column()
+    smtp_rotated_at: int | None = big_column()
     # Sending was stopped because of what the account's mail programs did, until the operator clears it.
-    sending_stopped_at: int | None = _big()
-    sending_stopped_why: str | None = _text()
+    sending_stopped_at: int | None = big_column()
+    sending_stopped_why: str | None = text_column()
 
 
 class Keys(SQLModel, table=True):
@@ -64,18 +48,19 @@ class Keys(SQLModel, table=True):
 
     __table_args__ = (Index("keys_account", "account_no"),)
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
-    inbox_no: int | None = _big()
+    inbox_no: int | None = big_column()
     sha256: str = Field(sa_type=Text, unique=True)
-    hint: str = _text()
-    name: str = _text()
-    permissions_json: str | None = _text()
-    created_at: int = _big()
-    last_used_at: int | None = _big()
-    expires_at: int | None = _big()
-    revoked_at: int | None = _big()
+    hint: str = text_column()
+    name: str = text_column()
+    permissions_json: str | None = text_column()
+    created_at: int = big_column()
+    last_used_at: int | None = big_column()
+    expires_at: int | None = big_column()
+    revoked_at: int | None = big_column()
+    untrusted_at: int | None = big_column()  # when its holder last read what a stranger wrote
 
 
 class Inboxes(SQLModel, table=True):
@@ -101,23 +86,27 @@ class Inboxes(SQLModel, table=True):
         ),
     )
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
-    address: str = _text()
-    display_name: str = _text()
-    status: str = _text()
+    address: str = text_column()
+    display_name: str = text_column()
+    status: str = text_column()
     metadata_json: str = Field(sa_type=Text)
-    client_id: str | None = _text()
-    next_n: int = _big(1)
-    change_seq: int = _big(0)
-    message_count: int = _big(0)
-    unread_count: int = _big(0)
-    thread_count: int = _big(0)
-    storage_bytes: int = _big(0)
-    last_received_at: int | None = _big()
-    created_at: int = _big()
-    deleted_at: int | None = _big()
+    client_id: str | None = text_column()
+    next_n: int = big_column(1)
+    change_seq: int = big_column(0)
+    message_count: int = big_column(0)
+    unread_count: int = big_column(0)
+    thread_count: int = big_column(0)
+    storage_bytes: int = big_column(0)
+    last_received_at: int | None = big_column()
+    created_at: int = big_column()
+    deleted_at: int | None = big_column()
+    # What the operator lets the inbox do by itself (domain/oversight.py).
+    oversight: str = named_column("autonomous")
+    after_untrusted: str = named_column("allow")
+    paused: int = small_column()
 
 
 class Mailboxes(SQLModel, table=True):
@@ -125,15 +114,15 @@ class Mailboxes(SQLModel, table=True):
 
     __table_args__ = (UniqueConstraint("inbox_no", "name", name="mailboxes_name"),)
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     inbox_no: int = Field(sa_type=BigInteger, foreign_key="inboxes.no")
-    name: str = _text()
-    special_use: str | None = _text()
-    uidvalidity: int = _big()
-    uidnext: int = _big(1)
-    highestmodseq: int = _big(0)
-    total: int = _big(0)
-    unseen: int = _big(0)
+    name: str = text_column()
+    special_use: str | None = text_column()
+    uidvalidity: int = big_column()
+    uidnext: int = big_column(1)
+    highestmodseq: int = big_column(0)
+    total: int = big_column(0)
+    unseen: int = big_column(0)
 
 
 class Expunged(SQLModel, table=True):
@@ -144,9 +133,9 @@ class Expunged(SQLModel, table=True):
         {"sqlite_with_rowid": False},
     )
 
-    mailbox_no: int = _key()
-    uid: int = _key()
-    modseq: int = _big()
+    mailbox_no: int = key_column()
+    uid: int = key_column()
+    modseq: int = big_column()
 
 
 class Messages(SQLModel, table=True):
@@ -174,69 +163,69 @@ class Messages(SQLModel, table=True):
         Index("messages_blob", "blob_hash"),
     )
 
-    seq: int = _key()
+    seq: int = key_column()
     id: str = Field(sa_type=Text, unique=True)
     inbox_no: int = Field(sa_type=BigInteger, foreign_key="inboxes.no")
     mailbox_no: int = Field(sa_type=BigInteger, foreign_key="mailboxes.no")
-    uid: int = _big()
-    modseq: int = _big()
+    uid: int = big_column()
+    modseq: int = big_column()
     thread_seq: int = Field(sa_type=BigInteger, foreign_key="threads.seq")
-    direction: str = _text()
-    status: str = _text()
-    kind: str = _text()
-    message_id: str | None = _text()
-    in_reply_to: str | None = _text()
-    references_json: str = _text()
-    from_address: str = _text()
-    from_name: str = _text()
-    to_json: str = _text()
-    cc_json: str = _text()
-    bcc_json: str = _text()
-    reply_to_json: str = _text()
-    mail_from: str | None = _text()
-    tag: str | None = _text()
-    subject: str = _text()
-    preview: str = _text()
-    labels_json: str = _text()
-    has_attachments: int = _small()
-    seen: int = _small()
-    answered: int = _small()
-    flagged: int = _small()
-    size: int = _big()
-    est_tokens: int = _big()
-    blob_hash: str = _text()
-    draft_id: str | None = _text()
-    date: int | None = _big()
-    received_at: int = _big()
-    sent_at: int | None = _big()
-    send_at: int | None = _big()
-    deleted_at: int | None = _big()
-    purge_at: int | None = _big()
+    direction: str = text_column()
+    status: str = text_column()
+    kind: str = text_column()
+    message_id: str | None = text_column()
+    in_reply_to: str | None = text_column()
+    references_json: str = text_column()
+    from_address: str = text_column()
+    from_name: str = text_column()
+    to_json: str = text_column()
+    cc_json: str = text_column()
+    bcc_json: str = text_column()
+    reply_to_json: str = text_column()
+    mail_from: str | None = text_column()
+    tag: str | None = text_column()
+    subject: str = text_column()
+    preview: str = text_column()
+    labels_json: str = text_column()
+    has_attachments: int = small_column()
+    seen: int = small_column()
+    answered: int = small_column()
+    flagged: int = small_column()
+    size: int = big_column()
+    est_tokens: int = big_column()
+    blob_hash: str = text_column()
+    draft_id: str | None = text_column()
+    date: int | None = big_column()
+    received_at: int = big_column()
+    sent_at: int | None = big_column()
+    send_at: int | None = big_column()
+    deleted_at: int | None = big_column()
+    purge_at: int | None = big_column()
     # In Trash or Spam: lists, counters, threads and waits leave it out unless they are asked for it.
-    aside: int = _small()
-    hold_reason: str | None = _text()
-    linked_by: str | None = _text()
-    new_participant: int = _small()
+    aside: int = small_column()
+    hold_reason: str | None = text_column()
+    linked_by: str | None = text_column()
+    new_participant: int = small_column()
     # Where the inbox's log of changes says that it came, or came out of quarantine.
-    came_n: int = _big(0)
+    came_n: int = big_column(0)
 
 
 class Bodies(SQLModel, table=True):
     """What was read out of a message at arrival: texts for agents, ENVELOPE and structure for IMAP."""
 
-    seq: int = _key()
-    text: str = _text()
-    reply_text: str = _text()
+    seq: int = key_column()
+    text: str = text_column()
+    reply_text: str = text_column()
     html: bytes | None = Field(default=None, sa_type=LargeBinary)
-    links_json: str = _text()
-    warnings_json: str = _text()
-    authentication_json: str = _text()
-    header_length: int = _big()
-    envelope_json: str = _text()
-    structure_json: str = _text()
+    links_json: str = text_column()
+    warnings_json: str = text_column()
+    authentication_json: str = text_column()
+    header_length: int = big_column()
+    envelope_json: str = text_column()
+    structure_json: str = text_column()
     # What the reading rules found (codes, reply facts, hidden text, invitation, bounce), and which rules they were.
     reading_json: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "{}"})
-    rules_version: int = _big(0)
+    rules_version: int = big_column(0)
 
 
 class Attachments(SQLModel, table=True):
@@ -256,22 +245,22 @@ class Attachments(SQLModel, table=True):
         ),
     )
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     seq: int = Field(sa_type=BigInteger, foreign_key="messages.seq")
-    part: str = _text()
-    filename: str = _text()
-    content_type: str = _text()
-    content_id: str | None = _text()
-    disposition: str = _text()
-    size: int = _big()
-    body_offset: int = _big()
-    body_length: int = _big()
-    sha256: str = _text()
-    text: str | None = _text()
-    text_status: str | None = _text()
-    text_tries: int = _small()
-    text_facts_json: str | None = _text()
+    part: str = text_column()
+    filename: str = text_column()
+    content_type: str = text_column()
+    content_id: str | None = text_column()
+    disposition: str = text_column()
+    size: int = big_column()
+    body_offset: int = big_column()
+    body_length: int = big_column()
+    sha256: str = text_column()
+    text: str | None = text_column()
+    text_status: str | None = text_column()
+    text_tries: int = small_column()
+    text_facts_json: str | None = text_column()
 
 
 class Uploads(SQLModel, table=True):
@@ -279,17 +268,17 @@ class Uploads(SQLModel, table=True):
 
     __table_args__ = (Index("uploads_account", "account_no", "no"), Index("uploads_expiry", "expires_at"))
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
-    inbox_no: int | None = _big()
-    filename: str = _text()
-    content_type: str = _text()
-    size: int | None = _big()
-    blob_hash: str | None = _text()
+    inbox_no: int | None = big_column()
+    filename: str = text_column()
+    content_type: str = text_column()
+    size: int | None = big_column()
+    blob_hash: str | None = text_column()
     token_sha256: str | None = Field(default=None, sa_type=Text, unique=True)
-    created_at: int = _big()
-    expires_at: int = _big()
+    created_at: int = big_column()
+    expires_at: int = big_column()
 
 
 class Lists(SQLModel, table=True):
@@ -300,12 +289,12 @@ class Lists(SQLModel, table=True):
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    account_no: int = _key()
-    inbox_no: int = _key()
+    account_no: int = key_column()
+    inbox_no: int = key_column()
     direction: str = Field(primary_key=True, sa_type=Text)
     kind: str = Field(primary_key=True, sa_type=Text)
     entry: str = Field(primary_key=True, sa_type=Text)
-    created_at: int = _big()
+    created_at: int = big_column()
 
 
 class Changes(SQLModel, table=True):
@@ -317,12 +306,12 @@ class Changes(SQLModel, table=True):
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    inbox_no: int = _key()
-    n: int = _key()
-    message_seq: int = _big()
-    message_id: str = _text()
-    what: str = _text()
-    at: int = _big()
+    inbox_no: int = key_column()
+    n: int = key_column()
+    message_seq: int = big_column()
+    message_id: str = text_column()
+    what: str = text_column()
+    at: int = big_column()
 
 
 class Labels(SQLModel, table=True):
@@ -330,9 +319,9 @@ class Labels(SQLModel, table=True):
 
     __table_args__ = (Index("labels_message", "seq"), {"sqlite_with_rowid": False})
 
-    inbox_no: int = _key()
+    inbox_no: int = key_column()
     label: str = Field(primary_key=True, sa_type=Text)
-    seq: int = _key()
+    seq: int = key_column()
 
 
 class Threads(SQLModel, table=True):
@@ -343,22 +332,22 @@ class Threads(SQLModel, table=True):
         Index("threads_subject", "inbox_no", "base_subject", "last_at"),
     )
 
-    seq: int | None = _auto_key()
+    seq: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     inbox_no: int = Field(sa_type=BigInteger, foreign_key="inboxes.no")
-    subject: str = _text()
-    base_subject: str = _text()
-    participants_json: str = _text()
-    labels_json: str = _text()
-    message_count: int = _big(0)
-    unread_count: int = _big(0)
-    created_at: int = _big()
-    last_at: int = _big()
-    deleted_at: int | None = _big()
+    subject: str = text_column()
+    base_subject: str = text_column()
+    participants_json: str = text_column()
+    labels_json: str = text_column()
+    message_count: int = big_column(0)
+    unread_count: int = big_column(0)
+    created_at: int = big_column()
+    last_at: int = big_column()
+    deleted_at: int | None = big_column()
     # The thread this one was split from, because its subject is another and nothing is quoted.
-    related_seq: int | None = _big()
+    related_seq: int | None = big_column()
     # The thread that took in this one's messages, once a late parent had shown that both are one conversation.
-    merged_into: int | None = _big()
+    merged_into: int | None = big_column()
 
 
 class Refs(SQLModel, table=True):
@@ -366,7 +355,7 @@ class Refs(SQLModel, table=True):
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    inbox_no: int = _key()
+    inbox_no: int = key_column()
     message_id: str = Field(primary_key=True, sa_type=Text)
     thread_seq: int = Field(sa_type=BigInteger, foreign_key="threads.seq")
 
@@ -375,10 +364,10 @@ class Blobs(SQLModel, table=True):
     """Raw bytes by SHA-256. `data` is null when they lie in a file of the blob folder."""
 
     hash: str = Field(primary_key=True, sa_type=Text)
-    size: int = _big()
-    encoding: str = _text()
+    size: int = big_column()
+    encoding: str = text_column()
     data: bytes | None = Field(default=None, sa_type=LargeBinary)
-    created_at: int = _big()
+    created_at: int = big_column()
 
 
 class Drafts(SQLModel, table=True):
@@ -386,19 +375,19 @@ class Drafts(SQLModel, table=True):
 
     __table_args__ = (Index("drafts_inbox", "inbox_no", "no"), Index("drafts_message", "message_no"))
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     inbox_no: int = Field(sa_type=BigInteger, foreign_key="inboxes.no")
-    kind: str = _text()
-    state: str = _text()
-    source_seq: int | None = _big()
-    content_json: str = _text()
-    send_at: int | None = _big()
-    message_no: int | None = _big()
-    message_id: str | None = _text()
-    client_id: str | None = _text()
-    created_at: int = _big()
-    updated_at: int = _big()
+    kind: str = text_column()
+    state: str = text_column()
+    source_seq: int | None = big_column()
+    content_json: str = text_column()
+    send_at: int | None = big_column()
+    message_no: int | None = big_column()
+    message_id: str | None = text_column()
+    client_id: str | None = text_column()
+    created_at: int = big_column()
+    updated_at: int = big_column()
 
 
 class Queue(SQLModel, table=True):
@@ -417,30 +406,30 @@ class Queue(SQLModel, table=True):
         Index("queue_waiting", "account_no", "state"),
     )
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     message_seq: int = Field(sa_type=BigInteger, foreign_key="messages.seq")
     account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
     inbox_no: int = Field(sa_type=BigInteger, foreign_key="inboxes.no")
-    state: str = _text()
-    mail_from: str = _text()
-    smtputf8: int = _small()
-    fingerprint: str = _text()
-    recipients: int = _big()
-    counted_at: int | None = _big()
-    counted_day: str | None = _text()
-    counted_month: str | None = _text()
-    send_at: int | None = _big()
-    created_at: int = _big()
-    expires_at: int = _big()
+    state: str = text_column()
+    mail_from: str = text_column()
+    smtputf8: int = small_column()
+    fingerprint: str = text_column()
+    recipients: int = big_column()
+    counted_at: int | None = big_column()
+    counted_day: str | None = text_column()
+    counted_month: str | None = text_column()
+    send_at: int | None = big_column()
+    created_at: int = big_column()
+    expires_at: int = big_column()
     # DSN parameters of the submission (RFC 3461): RET and ENVID.
-    ret: str | None = _text()
-    envid: str | None = _text()
+    ret: str | None = text_column()
+    envid: str | None = text_column()
     # How it came to us: `tool` or `smtp`.
     origin: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "tool"})
     # The sender was told that it takes long.
-    warned_at: int | None = _big()
+    warned_at: int | None = big_column()
     # It leaves with a return path for each recipient: only what comes back to one of them is believed.
-    verp: int = _small()
+    verp: int = small_column()
 
 
 class Deliveries(SQLModel, table=True):
@@ -459,25 +448,25 @@ class Deliveries(SQLModel, table=True):
         ),
     )
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     queue_no: int = Field(sa_type=BigInteger, foreign_key="queue.no")
-    recipient: str = _text()
-    domain: str = _text()
-    transport: str = _text()
-    state: str = _text()
-    attempts: int = _big(0)
-    next_attempt_at: int | None = _big()
-    lease_owner: str | None = _text()
-    lease_until: int | None = _big()
-    last_outcome: str | None = _text()
-    last_code: int | None = _big()
-    last_enhanced: str | None = _text()
-    last_text: str | None = _text()
-    remote: str | None = _text()
-    finished_at: int | None = _big()
-    notify: str | None = _text()
-    orcpt: str | None = _text()
+    recipient: str = text_column()
+    domain: str = text_column()
+    transport: str = text_column()
+    state: str = text_column()
+    attempts: int = big_column(0)
+    next_attempt_at: int | None = big_column()
+    lease_owner: str | None = text_column()
+    lease_until: int | None = big_column()
+    last_outcome: str | None = text_column()
+    last_code: int | None = big_column()
+    last_enhanced: str | None = text_column()
+    last_text: str | None = text_column()
+    remote: str | None = text_column()
+    finished_at: int | None = big_column()
+    notify: str | None = text_column()
+    orcpt: str | None = text_column()
 
 
 class Attempts(SQLModel, table=True):
@@ -489,17 +478,17 @@ class Attempts(SQLModel, table=True):
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    delivery_no: int = _key()
-    n: int = _key()
-    started_at: int = _big()
-    ended_at: int | None = _big()
-    outcome: str | None = _text()
-    code: int | None = _big()
-    enhanced: str | None = _text()
-    text: str | None = _text()
-    remote: str | None = _text()
-    tls: str | None = _text()
-    content_at: int | None = _big()
+    delivery_no: int = key_column()
+    n: int = key_column()
+    started_at: int = big_column()
+    ended_at: int | None = big_column()
+    outcome: str | None = text_column()
+    code: int | None = big_column()
+    enhanced: str | None = text_column()
+    text: str | None = text_column()
+    remote: str | None = text_column()
+    tls: str | None = text_column()
+    content_at: int | None = big_column()
 
 
 class Idempotency(SQLModel, table=True):
@@ -509,10 +498,10 @@ class Idempotency(SQLModel, table=True):
 
     scope: str = Field(primary_key=True, sa_type=Text)
     client_id: str = Field(primary_key=True, sa_type=Text)
-    request_sha256: str = _text()
-    object_id: str = _text()
-    response_json: str = _text()
-    created_at: int = _big()
+    request_sha256: str = text_column()
+    object_id: str = text_column()
+    response_json: str = text_column()
+    created_at: int = big_column()
 
 
 class Usages(SQLModel, table=True):
@@ -520,9 +509,9 @@ class Usages(SQLModel, table=True):
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    account_no: int = _key()
+    account_no: int = key_column()
     period: str = Field(primary_key=True, sa_type=Text)
-    used: int = _big(0)
+    used: int = big_column(0)
 
 
 class Events(SQLModel, table=True):
@@ -530,13 +519,13 @@ class Events(SQLModel, table=True):
 
     __table_args__ = (Index("events_account", "account_no", "seq"),)
 
-    seq: int | None = _auto_key()
+    seq: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
-    inbox_no: int | None = _big()
-    type: str = _text()
-    payload_json: str = _text()
-    created_at: int = _big()
+    inbox_no: int | None = big_column()
+    type: str = text_column()
+    payload_json: str = text_column()
+    created_at: int = big_column()
 
 
 class Approvals(SQLModel, table=True):
@@ -544,21 +533,25 @@ class Approvals(SQLModel, table=True):
 
     __table_args__ = (Index("approvals_open", "account_no", "state"),)
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
-    kind: str = _text()
-    state: str = _text()
+    kind: str = text_column()
+    state: str = text_column()
     jti: str = Field(sa_type=Text, unique=True)
-    target_tier: str | None = _text()
-    reason: str = _text()
-    context_json: str = _text()
-    action_label: str = _text()
-    comment: str | None = _text()
-    decided_by: str | None = _text()
-    created_at: int = _big()
-    expires_at: int = _big()
-    decided_at: int | None = _big()
+    target_tier: str | None = text_column()
+    reason: str = text_column()
+    context_json: str = text_column()
+    action_label: str = text_column()
+    comment: str | None = text_column()
+    decided_by: str | None = text_column()
+    created_at: int = big_column()
+    expires_at: int = big_column()
+    decided_at: int | None = big_column()
+    # Of held mail: which, and why it was held.
+    message_seq: int | None = big_column()
+    details_json: str = named_column("{}")
+    requested_by: str | None = text_column()
 
 
 class Incoming(SQLModel, table=True):
@@ -588,26 +581,26 @@ class Incoming(SQLModel, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    no: int | None = _auto_key()
-    id: str = _text()
-    origin: str = _text()
-    account_no: int | None = _big()
-    inbox_no: int | None = _big()
-    message_id: str | None = _text()
-    fingerprint: str | None = _text()
+    no: int | None = auto_key_column()
+    id: str = text_column()
+    origin: str = text_column()
+    account_no: int | None = big_column()
+    inbox_no: int | None = big_column()
+    message_id: str | None = text_column()
+    fingerprint: str | None = text_column()
     # Sends counted for a submission, as in `queue`.
-    recipients: int = _big(0)
-    counted_at: int | None = _big()
-    counted_day: str | None = _text()
-    counted_month: str | None = _text()
-    envelope_json: str = _text()
-    peer_json: str = _text()
-    size: int = _big()
+    recipients: int = big_column(0)
+    counted_at: int | None = big_column()
+    counted_day: str | None = text_column()
+    counted_month: str | None = text_column()
+    envelope_json: str = text_column()
+    peer_json: str = text_column()
+    size: int = big_column()
     data: bytes | None = Field(default=None, sa_type=LargeBinary)
-    file: str | None = _text()
-    received_at: int = _big()
-    tries: int = _small()
-    failed: int = _small()
+    file: str | None = text_column()
+    received_at: int = big_column()
+    tries: int = small_column()
+    failed: int = small_column()
 
 
 class Suppressions(SQLModel, table=True):
@@ -615,12 +608,12 @@ class Suppressions(SQLModel, table=True):
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    account_no: int = _key()
+    account_no: int = key_column()
     address: str = Field(primary_key=True, sa_type=Text)
-    why: str = _text()
-    reply: str = _text()
-    message_id: str | None = _text()
-    created_at: int = _big()
+    why: str = text_column()
+    reply: str = text_column()
+    message_id: str | None = text_column()
+    created_at: int = big_column()
 
 
 class Domains(SQLModel, table=True):
@@ -637,17 +630,17 @@ class Domains(SQLModel, table=True):
         Index("domains_account", "account_no", "no"),
     )
 
-    no: int | None = _auto_key()
+    no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
     account_no: int = Field(sa_type=BigInteger, foreign_key="accounts.no")
-    name: str = _text()
-    status: str = _text()
-    token: str = _text()
-    checks_json: str = _text()
-    created_at: int = _big()
-    checked_at: int | None = _big()
-    verified_at: int | None = _big()
-    deleted_at: int | None = _big()
+    name: str = text_column()
+    status: str = text_column()
+    token: str = text_column()
+    checks_json: str = text_column()
+    created_at: int = big_column()
+    checked_at: int | None = big_column()
+    verified_at: int | None = big_column()
+    deleted_at: int | None = big_column()
 
 
 class DkimKeys(SQLModel, table=True):
@@ -658,15 +651,15 @@ class DkimKeys(SQLModel, table=True):
 
     __table_args__ = (UniqueConstraint("domain", "selector", name="dkimkeys_selector"),)
 
-    no: int | None = _auto_key()
-    domain: str = _text()
-    selector: str = _text()
-    algorithm: str = _text()
+    no: int | None = auto_key_column()
+    domain: str = text_column()
+    selector: str = text_column()
+    algorithm: str = text_column()
     private: bytes = Field(sa_type=LargeBinary)
-    public: str = _text()
-    created_at: int = _big()
-    seen_at: int | None = _big()
-    retired_at: int | None = _big()
+    public: str = text_column()
+    created_at: int = big_column()
+    seen_at: int | None = big_column()
+    retired_at: int | None = big_column()
 
 
 class StsPolicies(SQLModel, table=True):
@@ -675,8 +668,8 @@ class StsPolicies(SQLModel, table=True):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
     domain: str = Field(primary_key=True, sa_type=Text)
-    policy_json: str = _text()
-    updated_at: int = _big()
+    policy_json: str = text_column()
+    updated_at: int = big_column()
 
 
 class Upstreams(SQLModel, table=True):
@@ -687,11 +680,11 @@ class Upstreams(SQLModel, table=True):
     """
 
     name: str = Field(primary_key=True, sa_type=Text)
-    uidvalidity: int = _big()
-    last_uid: int = _big()
-    since: int = _big()
-    old_uid: int = _big(0)
-    updated_at: int = _big()
+    uidvalidity: int = big_column()
+    last_uid: int = big_column()
+    since: int = big_column()
+    old_uid: int = big_column(0)
+    updated_at: int = big_column()
 
 
 class Fetched(SQLModel, table=True):
@@ -714,10 +707,10 @@ class Fetched(SQLModel, table=True):
 
     name: str = Field(primary_key=True, sa_type=Text)
     digest: str = Field(primary_key=True, sa_type=Text)
-    uidvalidity: int = _big()
-    uid: int = _big()
-    pending: int = _small()
-    fetched_at: int = _big()
+    uidvalidity: int = big_column()
+    uid: int = big_column()
+    pending: int = small_column()
+    fetched_at: int = big_column()
 
 
 class Ingested(SQLModel, table=True):
@@ -729,8 +722,8 @@ class Ingested(SQLModel, table=True):
 
     __table_args__ = (Index("ingested_created", "created_at"), {"sqlite_with_rowid": False})
 
-    account_no: int = _key()
+    account_no: int = key_column()
     name: str = Field(primary_key=True, sa_type=Text)
-    fingerprint: str = _text()
-    response_json: str = _text()
-    created_at: int = _big()
+    fingerprint: str = text_column()
+    response_json: str = text_column()
+    created_at: int = big_column()

@@ -11,7 +11,8 @@ import anyio.abc
 
 from daimon_mcp.changes.bus import ChangeBus
 from daimon_mcp.domain.changes import Change, MessageAdded
-from daimon_mcp.operations.attachments import SWEEP_EVERY, Attachments, NotRead, Reader
+from daimon_mcp.operations.extracting import Extracting, NotRead, Reader
+from daimon_mcp.operations.uploading import SWEEP_EVERY, Uploading
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,11 @@ class AttachmentTexts:
     Without an `extraction` nothing is read.
     """
 
-    def __init__(self, *, attachments: Attachments, extraction: ClosableReader | None, bus: ChangeBus) -> None:
-        self._attachments = attachments
+    def __init__(
+        self, *, extracting: Extracting, uploading: Uploading, extraction: ClosableReader | None, bus: ChangeBus
+    ) -> None:
+        self._extracting = extracting
+        self._uploading = uploading
         self._extraction = extraction
         self._bus = bus
         self._rung = anyio.Event()
@@ -43,27 +47,27 @@ class AttachmentTexts:
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. At start, what was left by an earlier process is read."""
         unsubscribe = self._bus.subscribe(self._heard)
-        self._attachments.is_reading = self._extraction is not None
+        self._extracting.is_reading = self._extraction is not None
         try:
             task_status.started()
             next_sweep = anyio.current_time()
             while True:
                 self._rung = anyio.Event()
                 if anyio.current_time() >= next_sweep:
-                    await self._guarded(self._attachments.sweep)
+                    await self._guarded(self._uploading.sweep)
                     next_sweep = anyio.current_time() + SWEEP_EVERY
                 calm = await self._guarded(self._read_all)
                 with anyio.move_on_after(SWEEP_EVERY if calm else _AFTER_TROUBLE):
                     await self._rung.wait()
         finally:
-            self._attachments.is_reading = False
+            self._extracting.is_reading = False
             unsubscribe()
             if self._extraction is not None:
                 with anyio.CancelScope(shield=True):
                     await self._extraction.aclose()
 
     async def _read_all(self) -> None:
-        while self._extraction is not None and await self._attachments.read_next(self._extraction):
+        while self._extraction is not None and await self._extracting.read_next(self._extraction):
             pass
 
     @staticmethod

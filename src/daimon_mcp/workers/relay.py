@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Awaitable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -68,7 +68,7 @@ class Delivering(Protocol):
         """Begin the lease anew; those that are still ours."""
         ...
 
-    async def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> None:
+    def content_begins(self, deliveries: Sequence[ClaimedDelivery]) -> Awaitable[None]:
         """Put down that from now on the message may have been handed over."""
         ...
 

@@ -16,18 +16,18 @@ from typing import Final, Protocol
 from daimon_mcp.domain.clock import Clock
 from daimon_mcp.domain.envelopes import Envelope, Peer
 from daimon_mcp.domain.inboxes import split_subaddress
-from daimon_mcp.domain.queue import Attempt, Handover, Outcome
+from daimon_mcp.domain.queue import SANDBOX, Attempt, Handover, Outcome
 from daimon_mcp.logs import new_cid
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.mail.complaint import build_feedback
 from daimon_mcp.mail.compose import Outgoing, compose, new_message_id
 from daimon_mcp.mail.headers import decode_header, first, message_ids, scan_headers
+from daimon_mcp.texts import Texts, render
 from daimon_mcp.workers.smtp_transaction import OnContent
 
 log = logging.getLogger(__name__)
 
 DOMAIN: Final = "sandbox.test"
-REMOTE: Final = "sandbox"
 DELAYS: Final = 2
 MOST_DELAYED: Final = 10_000
 
@@ -43,8 +43,9 @@ class Receiving(Protocol):
 class Sandbox:
     """The transport. What comes back goes in by the same door as mail from other servers."""
 
-    def __init__(self, *, receiving: Receiving, hostname: str, clock: Clock) -> None:
+    def __init__(self, *, receiving: Receiving, texts: Texts, hostname: str, clock: Clock) -> None:
         self._receiving = receiving
+        self._texts = texts
         self._hostname = hostname
         self._clock = clock
         self._delayed: dict[bytes, int] = {}
@@ -52,12 +53,12 @@ class Sandbox:
     @property
     def only(self) -> str:
         """The sandbox."""
-        return REMOTE
+        return SANDBOX
 
     def destination(self, recipient: str) -> str:
         """One for all."""
         del recipient
-        return REMOTE
+        return SANDBOX
 
     async def relay(
         self, destination: str, handover: Handover, *, on_content: OnContent | None = None
@@ -108,12 +109,13 @@ class Sandbox:
         if not automatic.startswith("no"):  # RFC 3834 §2
             return None
         ids = message_ids(first(headers, "message-id") or b"")
+        subject = decode_header(first(headers, "subject") or b"")[:200]
         return compose(
             Outgoing(
-                from_=Address(address, "Sandbox"),
+                from_=Address(address, self._words("auto_reply", "sender_name")),
                 to=(Address(handover.mail_from),),
-                subject="Automatic reply: " + decode_header(first(headers, "subject") or b"")[:200],
-                text="I am away until further notice. This answer was made by the sandbox.",
+                subject=f"{self._words('auto_reply', 'subject_prefix')} {subject}",
+                text=self._words("auto_reply", "body"),
                 in_reply_to=ids[0] if ids else None,
                 references=tuple(ids[:1]),
                 headers=(("Auto-Submitted", "auto-replied"),),
@@ -132,8 +134,14 @@ class Sandbox:
             hostname=self._hostname,
             date=self._clock.now(),
             message_id=new_message_id(DOMAIN),
+            subject=self._words("complaint", "subject"),
+            text=self._words("complaint", "body"),
         )
+
+    def _words(self, name: str, field: str) -> str:
+        """What a mail that comes back says: a field of `prompts/sandbox/<name>.md`."""
+        return render(self._texts.text("sandbox", name).prose(field), {}, str)
 
 
 def _attempt(outcome: Outcome, code: int, enhanced: str, text: str) -> Attempt:
-    return Attempt(outcome, code, enhanced, text, REMOTE)
+    return Attempt(outcome, code, enhanced, text, SANDBOX)

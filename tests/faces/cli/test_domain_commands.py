@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.faces.cli.test_command_line import daimon
+from tests.faces.cli.kit import Printed, command, program
 from tests.support.nameserver import NameServer, nameserver
 
 NAME = "agents.example.com"
@@ -27,6 +26,9 @@ class Terminal:
 
     folder: Path
     dns: NameServer
+    hostname: str = "mx.example.net"
+    server: str = SERVER
+    run_command: Callable[..., Printed] = command
 
     async def __call__(self, *arguments: str, status: int = 0) -> str:
         return (await self.run(*arguments, status=status)).stdout
@@ -34,15 +36,15 @@ class Terminal:
     async def refused(self, *arguments: str) -> str:
         return (await self.run(*arguments, status=1)).stderr
 
-    async def run(self, *arguments: str, status: int) -> subprocess.CompletedProcess[str]:
-        def run() -> subprocess.CompletedProcess[str]:
-            return daimon(
+    async def run(self, *arguments: str, status: int) -> Printed:
+        def run() -> Printed:
+            return self.run_command(
                 self.folder,
                 *arguments,
                 status=status,
                 DAIMON_DNS__NAMESERVERS=self.dns.address,
-                DAIMON_MAIL__DOMAIN=SERVER,
-                DAIMON_SMTP__HOSTNAME="mx.example.net",
+                DAIMON_MAIL__DOMAIN=self.server,
+                DAIMON_SMTP__HOSTNAME=self.hostname,
                 DAIMON_LIMITS__FREE__DOMAINS="1",
             )
 
@@ -67,8 +69,10 @@ async def test_a_domain_from_add_to_remove(terminal: Terminal) -> None:
     assert "Domain limit reached (1/1)" in await terminal.refused("domain", "add", "second.example.com")
 
     first = await terminal("domain", "verify", NAME, status=1)
-    assert first.startswith(f"{NAME}: failed")
+    assert first.startswith(f"{NAME}: pending, account ")
+    assert "not found yet; new records take minutes to hours" in first
     assert "It is not in the DNS yet" in first
+    assert "Warning" not in added + first
     await terminal.publish(NAME)
     verified = await terminal("domain", "verify", NAME)
     assert verified.startswith(f"{NAME}: verified")
@@ -86,10 +90,24 @@ async def test_what_is_found_cannot_move_the_cursor(terminal: Terminal) -> None:
     await terminal("domain", "add", NAME)
     terminal.dns.add(f'_daimon.{NAME}. TXT "\\027[2Jforged"')
     said = await terminal("domain", "verify", NAME, status=1)
+    assert said.startswith(f"{NAME}: failed, account ")
     assert 'found: "?[2Jforged"' in said
 
 
+async def test_a_server_without_a_public_name_warns_before_its_name_is_published(terminal: Terminal) -> None:
+    terminal.hostname = "mailbox.local"
+    for verb in ("add", "show", "verify", "records"):
+        done = await terminal.run("domain", verb, NAME, status=1 if verb == "verify" else 0)
+        said = done.stderr if verb == "records" else done.stdout
+        assert "Warning: This server calls itself mailbox.local, a name that nobody outside can look up" in said
+        assert "[smtp] hostname (DAIMON_SMTP__HOSTNAME)" in said
+    terminal.server = "inboxes.local"
+    assert "set [mail] domain to a public one" in await terminal.refused("domain", "records", "inboxes.local")
+    assert all(" IN " in line for line in (await terminal("domain", "records", NAME)).splitlines())
+
+
 async def test_keys_are_rotated(terminal: Terminal) -> None:
+    terminal.run_command = program  # which takes longer: keys have the second in their names
     assert "INVALID_REQUEST" in await terminal.refused("domain", "rotate-key", SERVER)  # there are none yet
     await terminal.publish(SERVER)
     assert (await terminal("domain", "verify", SERVER)).startswith(f"{SERVER}: server, a domain of this server's")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faces.cli.test_command_line import daimon as command
+from tests.faces.cli.kit import command
 from tests.support.daimon import Daimon, running
 from tests.support.post import PEER, ROBO, eml
 
@@ -79,6 +79,10 @@ async def test_the_commands(tmp_path: Path) -> None:
     assert await cli("queue", "cancel", delivery) == "Cancelled: 1.\n"
     assert await cli("queue", "cancel", "--all", "--state", "queued") == "Cancelled: 1.\n"
     assert await cli("queue", "list") == "Nothing waits.\n"
+    assert f"the delivery {delivery} is not in the queue any more: it is cancelled" in await cli(
+        "queue", "retry", delivery, status=1
+    )
+    assert await cli("queue", "release", "--all") == "Released: 0.\n"
 
     spooled = await cli("queue", "spool")
     assert "test  put aside after 0 tries  mx  since " in spooled
@@ -86,6 +90,7 @@ async def test_the_commands(tmp_path: Path) -> None:
     assert "daimon-mcp queue refile --all" in spooled
     assert "name the mail" in await cli("queue", "refile", status=2)
     assert await cli("queue", "refile", "test") == "To be filed again: 1.\n"
+    assert "no mail with the id test was put aside (NOT_FOUND)" in await cli("queue", "refile", "test", status=1)
     assert "test  waits  mx" in await cli("queue", "spool")
 
     assert f"{ANN}  bounced  since " in await cli("suppressions", "list", "--account", known["account"])
@@ -132,7 +137,25 @@ async def test_what_is_not_said_clearly_is_not_done(daimon: Daimon, method: str,
     assert (await ask(daimon, method, **params))["error"] == "INVALID_REQUEST"
 
 
+@pytest.mark.parametrize("verb", ["hold", "release", "retry", "cancel"])
+async def test_what_is_not_in_the_queue_is_not_found(daimon: Daimon, verb: str) -> None:
+    known = await fill(daimon)
+    for which, words in (
+        ("dlv_1", "the queue has no delivery dlv_1"),
+        ("msg_1", "the queue has nothing of the message msg_1"),
+        ("nobody@no.example", "the queue has nothing for no.example"),
+    ):
+        said = await ask(daimon, f"queue.{verb}", which=which)
+        assert (said["error"], said["message"]) == ("NOT_FOUND", words)
+    assert (await ask(daimon, "queue.hold", which=known["message"]))["result"] == {"count": 2}
+    assert (await ask(daimon, "queue.hold", which=known["message"]))["result"] == {"count": 0}  # they are held already
+
+
 async def test_every_account_has_its_own(daimon: Daimon) -> None:
     assert (await ask(daimon, "suppressions.list", account="acc_none"))["error"] == "ACCOUNT_NOT_FOUND"
     await daimon.upgrade(Tier.FREE)
-    assert (await ask(daimon, "operator.smtp_password"))["error"] == "SMTP_REQUIRES_PAID"
+    refused = await ask(daimon, "operator.smtp_password")
+    assert refused["error"] == "SMTP_REQUIRES_PAID"
+    account = (await daimon.actor()).account_id
+    assert f"daimon-mcp operator tier {account} starter" in refused["message"]
+    assert "daimon-mcp operator list" in refused["message"]

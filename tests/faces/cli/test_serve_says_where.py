@@ -6,15 +6,13 @@ import hashlib
 import re
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.faces.cli.test_command_line import environ
+from tests.faces.cli.kit import PROGRAM, environ
 
 
 def test_serve_prints_the_submission_ports_and_the_fingerprint(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "daimon_mcp", "serve"]
-    with subprocess.Popen(command, env=environ(tmp_path), stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([*PROGRAM, "serve"], env=environ(tmp_path), stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             said = ""

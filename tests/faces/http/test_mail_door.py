@@ -14,6 +14,8 @@ from tests.faces.mcp.kit import bearer, key, stranger
 from tests.support.daimon import Agent, Daimon, MovableClock, running
 from tests.support.post import OTHER, ROBO, delivered_to, eml, until
 
+from daimon_mcp.domain.refusals import Refused
+from daimon_mcp.domain.tiers import Tier
 from daimon_mcp.operations.arrivals import IN_MEMORY
 from daimon_mcp.operations.inboxes import CreateInbox
 from daimon_mcp.store import compiled as sql
@@ -211,6 +213,27 @@ async def test_only_inboxes_of_the_key_can_be_written_to(
     assert await delivered_to(agent, ROBO) == []
 
 
+async def test_one_key_of_the_operator_hands_in_for_every_account_and_does_nothing_else(
+    daimon: Daimon, agent: Agent, http: httpx2.AsyncClient
+) -> None:
+    account_key, address = await stranger(daimon)
+    _, made = await daimon.operations.credentials.create_ingest_key(name="worker")
+    wide = bearer(made.result["api_key"])
+    for number in range(2):  # the same again is taken once
+        result = await taken(http, b"Subject: All\r\n\r\nx\r\n", f"/inbound?to={ROBO}&to={address}", **wide)
+        assert [each["address"] for each in result["recipients"]] == [ROBO, address], number
+    await received(daimon, agent, ROBO, 1)
+    assert (await refused(http, 404, eml(), "/inbound?to=nobody@agents.localhost", **wide))["error"]
+    await refused(http, 404, eml(), f"/inbound?to={address}")  # no other key may, however much it may do
+    assert (await refused(http, 404, eml(), f"/inbound?to={ROBO}", **bearer(account_key)))["error"] == "INBOX_NOT_FOUND"
+    actor = await daimon.operations.credentials.authenticate(made.result["api_key"])
+    for verb in (daimon.operations.accounts.get_account, daimon.operations.accounts.get_smtp_credentials):
+        with pytest.raises(Refused, match="FORBIDDEN"):
+            await verb(actor)
+    with pytest.raises(Refused, match="FORBIDDEN"):
+        await daimon.operations.credentials.create_key(actor, name="", inbox_no=None, tier=Tier.FREE)
+
+
 async def test_a_key_needs_the_permission(daimon: Daimon, http: httpx2.AsyncClient) -> None:
     actor = await daimon.actor()
     core = daimon.operations.core
@@ -303,11 +326,11 @@ async def test_what_was_answered_outlives_the_process(tmp_path: Path) -> None:
         async with daimon.agent() as agent:
             await agent.do("create_inbox", username="robo")
         own = await key(daimon)
-        bound = daimon.app.bind_http(strict=True)  # HTTP alone: nobody files
+        bound = daimon.app.listening.bind_http(strict=True)  # HTTP alone: nobody files
         assert bound is not None
         answers: list[httpx2.Response] = []
         async with anyio.create_task_group() as tasks:
-            await tasks.start(daimon.app.run_http, bound)
+            await tasks.start(daimon.app.listening.run_http, bound, daimon.app.mcp_server())
             async with httpx2.AsyncClient(base_url=daimon.url, headers=bearer(own)) as http:
                 answers.append(await http.post(f"/inbound?to={ROBO}", content=letter))
             tasks.cancel_scope.cancel()

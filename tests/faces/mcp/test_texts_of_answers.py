@@ -17,7 +17,7 @@ SOURCE = Path(daimon_mcp.__file__).parent
 TEXTS = Texts()
 OUTCOMES = set(TEXTS.names("outcomes"))
 
-SENT = {"queued", "scheduled", "pending_upgrade", "delivered", "bounced"}
+SENT = {"queued", "captured", "scheduled", "pending_upgrade", "delivered", "bounced"}
 DRAFT = {"", ".scheduled", ".parked", ".sent"}
 # Keys whose end is known at run time only, with every end there is.
 ENDS = {
@@ -31,7 +31,7 @@ ENDS = {
     "get_account.*": {"free", "paid"},
     "get_capabilities.*": {"free", "paid"},
     "get_domain.*": {"pending", "failed", "verified"},
-    "verify_domain*": {"", ".incomplete", ".failed", ".unknown"},
+    "verify_domain*": {"", ".incomplete", ".pending", ".failed", ".unknown"},
     "get_approval.*": {"pending", "approved", "rejected", "expired", "closed"},
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import smtplib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import aiosmtplib
 import anyio
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.faces.smtp.server import Inbound, client_of, serving
 
 from daimon_mcp.faces.smtp.service import Limits
-from daimon_mcp.logs import WIRE
+from daimon_mcp.logs import WIRE, cid
 
 MESSAGE = b"From: sam@sender.example\r\nTo: ada@mx.example\r\nSubject: hi\r\n\r\n.hello\r\n..\r\n"
 
@@ -41,7 +41,7 @@ async def test_a_message_arrives_with_its_envelope_its_peer_and_the_bytes_that_w
     assert content == MESSAGE
     assert (peer.address, peer.helo, peer.tls, peer.esmtp) == ("127.0.0.1", "mail.sender.example", False, True)
     assert peer.options == (f"size={len(MESSAGE)}",)
-    assert len(peer.cid) == 10
+    assert len(peer.cid) == len("c0ffee1234.1")
 
 
 async def test_many_messages_on_one_connection_each_with_its_own_envelope() -> None:
@@ -109,7 +109,7 @@ async def test_smtputf8_reaches_the_core() -> None:
     assert content == "Subject: été\r\n".encode()
 
 
-async def test_the_250_comes_after_the_core_has_the_message_and_names_the_connection() -> None:
+async def test_the_250_comes_after_the_core_has_the_message_and_names_it() -> None:
     async with serving() as inbound, client_of(inbound) as client:
         inbound.core.gate = anyio.Event()
         await client.to_content()
@@ -131,11 +131,57 @@ async def test_the_250_comes_after_the_core_has_the_message_and_names_the_connec
         assert reply == f"250 2.0.0 Ok, id {inbound.core.messages[0][1].cid}"
 
 
-async def test_each_connection_has_an_id_of_its_own() -> None:
+async def test_each_connection_has_an_id_of_its_own_and_each_message_a_number_behind_it() -> None:
     async with serving() as inbound:
         for _ in range(3):
-            await with_smtplib(inbound, lambda client: client.sendmail("", "ada@mx.example", MESSAGE))
-    assert len({peer.cid for _, peer, _ in inbound.core.messages}) == 3
+
+            def talk(client: smtplib.SMTP) -> None:
+                client.sendmail("", "ada@mx.example", MESSAGE)
+                client.mail("sam@sender.example")  # the second, which comes to nothing
+                client.rset()
+                client.sendmail("", "ada@mx.example", MESSAGE)
+
+            await with_smtplib(inbound, talk)
+    ids = [peer.cid for _, peer, _ in inbound.core.messages]
+    sessions = [each.partition(".")[0] for each in ids]
+    assert ids == [f"{session}.{number}" for session, number in zip(sessions, (1, 3) * 3, strict=True)]
+    assert [len(set(sessions)), *map(len, set(sessions))] == [3, 10, 10, 10]
+
+
+@pytest.fixture
+def named() -> Iterator[list[tuple[str, str]]]:
+    """The first word and the cid of what is logged of recipients and mail."""
+    found: list[tuple[str, str]] = []
+
+    class Named(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append((record.getMessage().partition(" ")[0], cid.get()))
+
+    logger, handler = logging.getLogger("daimon_mcp.faces.smtp.inbound"), Named()
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+async def test_log_lines_and_replies_name_the_message_they_are_about(
+    named: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    begin = b"MAIL FROM:<c@c.example>\r\n"
+    async with serving() as inbound, client_of(inbound) as client:
+        await client.say("EHLO c.example")
+        await client.send(begin + b"RCPT TO:<full@mx.example>\r\nRSET\r\n" + begin + b"RCPT TO:<x@mx.example>\r\n")
+        replies = [await client.reply() for _ in range(5)]
+        session, _, first = replies[1].rpartition(", id ")[2].partition(".")
+        assert first == "1"
+        await client.say("RCPT TO:<ada@mx.example>", "DATA")
+        assert await client.say(".") == f"250 2.0.0 Ok, id {session}.2"
+        await client.send(begin + b"RCPT TO:<ada@mx.example>\r\nDATA\r\n")
+        for _ in range(3):
+            await client.reply()
+        assert await client.say(".") == f"250 2.0.0 Ok, id {session}.3"
+    expected = [("recipient", "1"), ("recipient", "2"), ("mail", "2"), ("mail", "3")]
+    assert named == [(what, f"{session}.{number}") for what, number in expected]
 
 
 async def test_starttls_with_smtplib_forgets_what_was_said_in_clear(
@@ -212,7 +258,7 @@ async def test_the_wire_log_is_a_conversation_without_what_people_wrote(caplog: 
     async with serving() as inbound, client_of(inbound) as client:
         await client.to_content()
         await client.send(b"Subject: private\r\n\r\nprivate too\r\n.\r\n")
-        cid = (await client.reply()).rpartition(" ")[2]
+        ident = (await client.reply()).rpartition(" ")[2]
         await client.send(b"x\\\x00\x1b[31m\xff" + b"long" * 400 + b"\r\n")
         await client.reply()
         await client.say("QUIT")
@@ -223,7 +269,7 @@ async def test_the_wire_log_is_a_conversation_without_what_people_wrote(caplog: 
         "C: DATA",
         "S: 354 End with <CRLF>.<CRLF>",
         "C: [33 octets]",
-        f"S: 250 2.0.0 Ok, id {cid}",
+        f"S: 250 2.0.0 Ok, id {ident}",
         f"C: {escaped}{('long' * 400)[: 500 - len(escaped)]}…",
     ]
     assert lines[-1] == "S: 221 2.0.0 Bye"

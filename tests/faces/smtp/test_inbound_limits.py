@@ -137,7 +137,7 @@ async def test_a_dribble_is_not_a_command() -> None:
 
 
 async def test_content_must_come_at_a_least_rate_but_may_take_its_time() -> None:
-    limits = Limits(command_seconds=0.5, data_bytes_per_second=10_000)
+    limits = Limits(command_seconds=0.5, data_bytes_per_second=2_000)
     async with serving(limits) as inbound:
 
         async def send_slowly(chunk: bytes, chunks: int) -> str:
@@ -162,7 +162,7 @@ async def test_content_must_come_at_a_least_rate_but_may_take_its_time() -> None
                     await client.send(b".\r\n")
                 return heard
 
-        # Twice the least rate, for longer than silence is borne; then a hundredth of it.
+        # Some times the least rate, for longer than silence is borne; then a part of it.
         assert (await send_slowly(b"x" * 998 + b"\r\n", 24)).startswith("250 2.0.0 ")
         assert await send_slowly(b"x" * 3 + b"\r\n", 24) == TIMED_OUT
     assert [len(content) for _, _, content in inbound.core.messages] == [24_000]
@@ -187,7 +187,7 @@ async def test_a_peer_that_reads_nothing_is_let_go() -> None:
             await stream.send(b"HELP\r\n" * 10_000)
 
     async with serving(limits) as inbound, await anyio.connect_tcp(inbound.host, inbound.port) as stream:
-        with anyio.fail_after(3), pytest.raises(anyio.BrokenResourceError):
+        with anyio.fail_after(10), pytest.raises(anyio.BrokenResourceError):
             await ask_for_ever(stream)
 
 

@@ -217,8 +217,8 @@ async def test_an_lmtp_port_that_is_taken_is_told(tmp_path: Path) -> None:
         async with running(tmp_path / "data", {"smtp": {"lmtp_port": port}}) as daimon:
             app: application.App = daimon.app
             with pytest.raises(OSError, match=rf"LMTP port {port}: .*lmtp_port \(DAIMON_SMTP__LMTP_PORT\)"):
-                await app.run_lmtp(("127.0.0.1", port), strict=True)
+                await app.listening.run_lmtp(("127.0.0.1", port), strict=True)
             async with anyio.create_task_group() as tasks:
-                await tasks.start(partial(app.run_lmtp, ("127.0.0.1", port), strict=False))
+                await tasks.start(partial(app.listening.run_lmtp, ("127.0.0.1", port), strict=False))
             assert app.bound.lmtp == []
             assert any(f"LMTP port {port}" in note for note in daimon.operations.core.notes)

@@ -128,6 +128,6 @@ async def test_content_is_kept_or_refused_for_what_it_is(text: bytes, where: lis
     elif b"\r" in rest or b"\n" in rest:
         assert reply.startswith(b"550 5.6.11 ")
     else:
-        assert reply == b"250 2.0.0 Ok, id c1d"
+        assert reply == b"250 2.0.0 Ok, id c1d.1"
         assert messages[0][1] == expected
         assert files == (len(raw) > 40)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.faces.smtp.mailroom import Mailroom, mail, mailroom
 from tests.faces.smtp.server import Client
+from tests.support.daimon import MovableClock
 
 from daimon_mcp.domain.accounts import AccountStatus
 from daimon_mcp.domain.tiers import Tier
@@ -129,8 +130,8 @@ async def test_commands_sent_behind_auth_are_never_read(room: Mailroom) -> None:
         assert await client.reply() == ""
 
 
-async def test_logins_that_fail_get_slow_and_then_end(tmp_path: Path) -> None:
-    settings = {"submission": {"failed_login_delay_ms": 40, "max_failed_logins": 6}}
+async def test_logins_that_fail_get_slow(tmp_path: Path) -> None:
+    settings = {"submission": {"failed_login_delay_ms": 40}}
     async with mailroom(tmp_path / "data", settings) as room:
 
         async def fail() -> float:
@@ -144,11 +145,67 @@ async def test_logins_that_fail_get_slow_and_then_end(tmp_path: Path) -> None:
         assert await fail() >= 0.04
         assert await fail() >= 0.08
         assert await fail() >= 0.16
+
+
+@pytest.fixture
+async def locked_out(tmp_path: Path) -> AsyncGenerator[tuple[Mailroom, MovableClock]]:
+    """Two logins have failed, 100 seconds apart, which are all that may."""
+    settings = {"submission": {"failed_login_delay_ms": 0, "max_failed_logins": 2}}
+    clock = MovableClock()
+    async with mailroom(tmp_path / "data", settings, clock=clock) as room:
+        for seconds in (100, 0):
+            async with room.secure(log_in=False) as client:
+                assert await client.say(room.plain(password="no")) == FAILED
+            clock.move(seconds)
+        yield room, clock
+
+
+def put_off(seconds: int) -> str:
+    return f"454 4.7.0 Too many failed logins from your IP address, try again in {seconds} seconds"
+
+
+async def test_a_wrong_login_too_many_is_told_when_to_come_back(locked_out: tuple[Mailroom, MovableClock]) -> None:
+    room, clock = locked_out
+    async with room.secure(log_in=False) as client:
+        assert await client.say(room.plain(password="no")) == put_off(500)
+        clock.move(499.5)
+        assert await client.say(room.plain(password="no")) == put_off(1)
+        clock.move(0.5)  # the first of the two is forgotten, and so one more may fail
+        assert await client.say(room.plain(password="no")) == FAILED
+        assert await client.reply() == "421 4.7.0 Too many failed logins"  # it was the third of this session
+        assert await client.reply() == ""
+    async with room.secure(log_in=False) as client:
+        assert await client.say(room.plain(password="no")) == put_off(100)
+
+
+async def test_a_session_that_is_put_off_has_its_number_of_tries(locked_out: tuple[Mailroom, MovableClock]) -> None:
+    room, _ = locked_out
+    async with room.secure(log_in=False) as client:
+        for _ in range(3):
+            assert await client.say(room.plain(password="no")) == put_off(500)
+        assert await client.reply() == "421 4.7.0 Too many failed logins"
+        assert await client.reply() == ""
+
+
+async def test_the_right_password_lets_in_whoever_else_fails(locked_out: tuple[Mailroom, MovableClock]) -> None:
+    """Whoever knows the password is neither kept waiting nor out by those beside it who do not."""
+    room, _ = locked_out
+    async with room.secure(log_in=False) as client:
+        assert await client.say(room.plain(password="no")) == put_off(500)
+        assert await client.say(room.plain()) == GOOD
+        assert (await mail(client, room, room.letter())).startswith("250 ")
+
+
+async def test_who_is_put_off_waits_as_long_as_before(tmp_path: Path) -> None:
+    settings = {"submission": {"failed_login_delay_ms": 40, "max_failed_logins": 4}}
+    async with mailroom(tmp_path / "data", settings) as room:
+        for _ in range(4):
+            async with room.secure(log_in=False) as client:
+                assert await client.say(room.plain(password="no")) == FAILED
         async with room.secure(log_in=False) as client:
-            assert await client.say(room.plain(password="no")) == "421 4.7.0 Too many failed logins"
-            assert await client.reply() == ""
-        # Whoever knows the password is neither kept waiting nor out by those beside it who do not.
-        assert await room.program(lambda smtp: smtp.noop()[0]) == 250
+            started = time.monotonic()
+            assert (await client.say(room.plain(password="no")))[:3] == "454"
+            assert time.monotonic() - started >= 0.08
 
 
 async def test_the_free_tier_is_told_how_its_operator_lets_it_in(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ async def test_a_mail_is_in_sent_and_at_the_relay_as_a_tools_would_be(post: Post
     }
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_the_same_mail_handed_in_again_is_sent_once(post: Post) -> None:
     room = post.room
     letter = room.letter("Once", "Message-ID: <once@agents.localhost>", "Date: Sat, 21 Nov 2026 09:00:00 +0000")

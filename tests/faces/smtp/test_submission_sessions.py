@@ -17,6 +17,7 @@ import anyio
 import pytest
 import trustme
 from anyio.streams.tls import TLSStream
+from tests.faces.smtp.conftest import GREETING_SECONDS
 from tests.faces.smtp.mailroom import Mailroom, mail, mailroom
 from tests.faces.smtp.server import Client
 from tests.support.daimon import MovableClock
@@ -26,7 +27,6 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.envelopes import Envelope, Peer
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.tiers import Tier
-from daimon_mcp.faces.smtp.submission import GREETING_SECONDS
 
 ENDED = "421 4.7.0 Credentials or rights have changed, log in again"
 FULL = "421 4.7.0 Too many connections"
@@ -43,12 +43,14 @@ async def ended(client: Client) -> None:
     assert await client.reply() == ""
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_tls_at_once_is_served_on_the_port_with_starttls(room: Mailroom) -> None:
     for _ in range(5):
         async with room.secure(starttls_port=True) as client:
             assert (await mail(client, room, room.letter())).startswith("250 ")
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_client_hello_may_come_in_pieces(room: Mailroom) -> None:
     host, port = room.daimon.submission
 
@@ -101,6 +103,7 @@ async def test_starttls_forgets_what_was_said_before(room: Mailroom) -> None:
         assert (await secure.say("EHLO c.example", room.plain())).startswith("235 ")
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_an_account_has_as_many_sessions_as_its_tier_on_both_ports_together(tmp_path: Path) -> None:
     settings = {"limits": {"starter": {"smtp_sessions": 2}}, "relay": {"host": "127.0.0.1"}}
     async with mailroom(tmp_path / "data", settings, tier=Tier.STARTER) as room, AsyncExitStack() as sessions:
@@ -295,12 +298,12 @@ async def test_a_port_that_is_taken_is_an_error_or_a_note(room: Mailroom) -> Non
     assert (at.host, at.port, at.tls_port) == (host, room.daimon.submission[1], room.daimon.submission_tls[1])
     submission = room.daimon.app.settings.submission.model_copy(update={"port": at.port})
     taken = App(room.daimon.app.settings.model_copy(update={"submission": submission}), operations)
-    tls = await taken.mail_tls(strict=True)
+    tls = await taken.listening.mail_tls(strict=True)
     assert tls is not None
     with pytest.raises(OSError, match=rf"SMTP submission {at.port} or 0: Address already in use; choose others with"):
-        await taken.run_submission(tls, strict=True)
+        await taken.listening.run_submission(tls, strict=True)
     operations.core.notes.clear()
-    await taken.run_submission(tls, strict=False)
+    await taken.listening.run_submission(tls, strict=False)
     assert operations.core.notes == [
         f"SMTP submission port {at.port} or 0 cannot be used (Address already in use); mail programs cannot log in"
     ]

@@ -18,7 +18,8 @@ from tests.support.post import OTHER, ROBO, arrive
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.faces.web.files import DOWNLOADS_OF_ACCOUNT, UPLOADS_OF_ACCOUNT, disposition, shown_type
-from daimon_mcp.operations.attachments import LINK_LIFETIME, UploadAttachment
+from daimon_mcp.operations.file_links import LINK_LIFETIME
+from daimon_mcp.operations.uploading import UploadAttachment
 from daimon_mcp.store import accounts
 from daimon_mcp.store.compiled import Statement
 
@@ -288,7 +289,7 @@ async def test_an_upload_link_ends(daimon: Daimon, agent: Agent, client: httpx2.
     daimon.clock.move(MINUTES * 60 + 1)
     answer = await client.put(made["upload_url"], content=b"x")
     assert (answer.status_code, answer.json()["code"]) == (410, "FILE_EXPIRED")
-    await daimon.operations.attachments.sweep()
+    await daimon.operations.uploading.sweep()
     answer = await client.put(made["upload_url"], content=b"x")
     assert (answer.status_code, answer.json()["code"]) == (404, "FILE_UNKNOWN")
     assert (await client.put(daimon.url + "/uploads/" + "x" * 32, content=b"x")).status_code == 404
@@ -360,7 +361,7 @@ async def test_one_account_leaves_room_for_another(daimon: Daimon, agent: Agent,
         lambda tx: accounts.insert_account(tx, id="acc_other", kind="agent", now=core.clock.now())
     )
     request = UploadAttachment(filename="a.txt")
-    made = await daimon.operations.attachments.upload_attachment(Actor(number, "acc_other"), request)
+    made = await daimon.operations.uploading.upload_attachment(Actor(number, "acc_other"), request)
     assert (await client.put(made.result["upload_url"], content=b"x")).status_code == 201
     for writer in writers:
         writer.close()

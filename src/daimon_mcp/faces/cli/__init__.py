@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,10 +126,13 @@ def _first(error: BaseException) -> BaseException:
 @app.command()
 def stop(data_dir: DataDir = None, config: Config = None) -> None:
     """Stop the server of a data folder; the next client starts it again, with the configuration as it is then."""
+    from daimon_mcp.paths import data_dir as folder_of
     from daimon_mcp.runner import stop_owner
 
-    pid = stop_owner(settings_of(data_dir, config).data_dir)
-    say(f"Stopped (process {pid})." if pid else "No server is running.")
+    del config  # it may be broken, which is why somebody stops the server; the folder is not said there
+    folder = Path(folder_of(os.environ, None if data_dir is None else str(data_dir)))
+    pid = stop_owner(folder)
+    say(f"Stopped (process {pid})." if pid else f"No server is running on the data folder {folder}.")
 
 
 @app.command()
@@ -318,7 +322,8 @@ def smtp_password(
     if shown["listening"]:
         say(f"server: {shown['host']}, port {shown['port']} (STARTTLS) or {shown['tls_port']} (TLS)")
     else:
-        sys.stderr.write("No submission listener runs now.\n")
+        why = f": {printable(shown['problem'])}" if shown["problem"] else ""
+        sys.stderr.write(f"No submission listener runs now{why}.\n")
     say(f"user name: {shown['username']}")
     say(f"password: {shown['password']}")
 
@@ -339,6 +344,8 @@ def keys_list(
     """The keys of an account, without the keys themselves."""
     for each in _ask(data_dir, config, "keys.list", account=account)["keys"]:
         scope = each["inbox"] or "account"
+        if each["permissions"] is not None:
+            scope += f"  only {','.join(each['permissions'])}"
         say(f"{each['id']}  {each['key']}  {each['status']}  {scope}  {printable(each['name'])}")
 
 
@@ -346,12 +353,29 @@ def keys_list(
 def keys_create(
     name: Annotated[str, typer.Option(help="What it is for.")] = "",
     inbox: Annotated[str | None, typer.Option(help="Only for this inbox (id or address).")] = None,
+    permission: Annotated[
+        list[str] | None, typer.Option(help="Only this, such as message_ingest to POST mail to /inbound; repeatable.")
+    ] = None,
+    every_inbox: Annotated[
+        bool, typer.Option("--every-inbox", help="Only to POST mail to /inbound, for inboxes of all accounts.")
+    ] = False,
     account: Annotated[str | None, typer.Option(help="Account id; left out, this machine's own.")] = None,
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
     """Make a key; it is shown this once."""
-    made = _ask(data_dir, config, "keys.create", name=name, inbox=inbox, account=account)
+    if every_inbox and (inbox or account or permission):
+        raise fail("--every-inbox is of all accounts, and for mail that is handed in alone", 2)
+    made = _ask(
+        data_dir,
+        config,
+        "keys.create",
+        name=name,
+        inbox=inbox,
+        account=account,
+        permissions=permission,
+        every_inbox=every_inbox,
+    )
     say(made["api_key"])
     sys.stderr.write(f"Key {made['id']} of account {made['account']}; it is not shown again.\n")
 

@@ -139,13 +139,20 @@ async def _keys_list(operations: Operations, params: Params) -> Any:
 
 
 async def _keys_create(operations: Operations, params: Params) -> Any:
+    if params.get("every_inbox"):
+        account_id, outcome = await operations.credentials.create_ingest_key(name=str(params.get("name", "")))
+        return {**outcome.result, "account": account_id}
     actor = await _actor(operations, params)
     inbox_no = None
     if params.get("inbox"):
         inbox_no = (await access.inbox(operations.core, actor, str(params["inbox"]))).no
     account = await accounts.account_by_no(operations.core.database, actor.account_no)
     outcome = await operations.credentials.create_key(
-        actor, name=str(params.get("name", "")), inbox_no=inbox_no, tier=account.tier
+        actor,
+        name=str(params.get("name", "")),
+        inbox_no=inbox_no,
+        tier=account.tier,
+        permissions=frozenset(map(str, params["permissions"])) if params.get("permissions") else None,
     )
     return {**outcome.result, "account": actor.account_id}
 
@@ -212,6 +219,8 @@ async def dispatch(operations: Operations, method: str, params: Params) -> dict[
     except Refused as refused:
         message = operations.guide.refusal_message(refused, CommandDialect())
         return {"error": str(refused.code), "message": message}
+    except queue_control.NotQueued as error:
+        return {"error": "NOT_FOUND", "message": str(error)}
     except ValueError as error:
         return {"error": "INVALID_REQUEST", "message": str(error)}
 

@@ -52,7 +52,12 @@ def domain_group(ask: Callable[..., Any], say: Callable[[str], None]) -> typer.T
     @domain.command()
     def records(name: Name, account: Account = None, data_dir: DataDir = None, config: Config = None) -> None:
         """The DNS records to publish, as lines of a zone file."""
-        sys.stdout.write(ask(data_dir, config, "domain.show", domain=name, account=account)["zone_file"])
+        from daimon_mcp.faces.cli.domain_lines import warning
+
+        view = ask(data_dir, config, "domain.show", domain=name, account=account)
+        for line in warning(view):
+            sys.stderr.write(f"; {line}\n")
+        sys.stdout.write(view["zone_file"])
 
     @domain.command()
     def verify(name: Name, account: Account = None, data_dir: DataDir = None, config: Config = None) -> None:

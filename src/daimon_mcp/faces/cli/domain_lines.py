@@ -12,7 +12,10 @@ def lines(view: View) -> Iterator[str]:
     """A domain with its records, and what was found if somebody looked."""
     whose = f"account {view['account']}" if view.get("account") else "a domain of this server's configuration"
     yield f"{view['domain']}: {view['status']}, {whose}"
+    yield from warning(view)
     looked = any("state" in record for record in view["dns_records"])
+    if looked and view["status"] == "pending":
+        yield "The ownership record is not found yet; new records take minutes to hours to be seen."
     if looked:
         flow = view["mail_flow"]
         yield f"receiving: {flow['receiving']}, sending: {flow['sending']}"
@@ -22,6 +25,12 @@ def lines(view: View) -> Iterator[str]:
     if not looked:
         yield ""
         yield f"Once they are published: daimon-mcp domain verify {view['domain']}"
+
+
+def warning(view: View) -> Iterator[str]:
+    """What speaks against publishing the records, if anything does."""
+    if "warning" in view:
+        yield f"Warning: {view['warning']}"
 
 
 def _record(record: View) -> Iterator[str]:

@@ -18,6 +18,10 @@ Params = Mapping[str, Any]
 _STATES = (DeliveryState.QUEUED, DeliveryState.HELD)
 
 
+class NotQueued(Exception):
+    """What was named is not there; the text says what."""
+
+
 async def _actor(operations: Operations, params: Params) -> Actor:
     if not params.get("account"):
         return await operations.accounts.local_actor()
@@ -47,19 +51,39 @@ async def _list(operations: Operations, params: Params) -> Any:
 
 
 async def _hold(operations: Operations, params: Params) -> Any:
-    return {"count": await operations.queueing.hold(_selection(params))}
+    return await _done(operations, params, operations.queueing.hold)
 
 
 async def _release(operations: Operations, params: Params) -> Any:
-    return {"count": await operations.queueing.release(_selection(params))}
+    return await _done(operations, params, operations.queueing.release)
 
 
 async def _retry(operations: Operations, params: Params) -> Any:
-    return {"count": await operations.queueing.retry(_selection(params))}
+    return await _done(operations, params, operations.queueing.retry)
 
 
 async def _cancel(operations: Operations, params: Params) -> Any:
-    return {"count": await operations.queueing.cancel(_selection(params))}
+    return await _done(operations, params, operations.queueing.cancel)
+
+
+async def _done(operations: Operations, params: Params, verb: Callable[[Selection], Awaitable[int]]) -> Any:
+    """How many deliveries it was done to. Raises NotQueued where what was named is not in the queue at all."""
+    selection = _selection(params)
+    count = await verb(selection)
+    if not count and (selection.id or selection.message_id or selection.domain):
+        rows = await operations.queueing.list_queue(selection, limit=1)
+        if not rows:
+            raise NotQueued(f"the queue has {_named(selection)}")
+        if rows[0]["state"] not in _STATES:
+            raise NotQueued(f"the delivery {selection.id} is not in the queue any more: it is {rows[0]['state']}")
+    return {"count": count}
+
+
+def _named(selection: Selection) -> str:
+    if selection.id:
+        return f"no delivery {selection.id}"
+    what = f"of the message {selection.message_id}" if selection.message_id else f"for {selection.domain}"
+    return f"nothing {what}" + (f" that is {selection.state}" if selection.state else "")
 
 
 async def _spool(operations: Operations, _: Params) -> Any:
@@ -67,7 +91,11 @@ async def _spool(operations: Operations, _: Params) -> Any:
 
 
 async def _refile(operations: Operations, params: Params) -> Any:
-    return {"count": await operations.spool.refile(str(params.get("id", "")))}
+    name = str(params.get("id", ""))
+    count = await operations.spool.refile(name)
+    if name and not count:
+        raise NotQueued(f"no mail with the id {name} was put aside")
+    return {"count": count}
 
 
 async def _suppressions(operations: Operations, params: Params) -> Any:
@@ -86,7 +114,13 @@ async def _smtp_password(operations: Operations, params: Params) -> Any:
     verb = (
         operations.accounts.rotate_smtp_password if params.get("rotate") else operations.accounts.get_smtp_credentials
     )
-    outcome = await verb(actor)
+    try:
+        outcome = await verb(actor)
+    except Refused as refused:
+        if refused.code is not RefusalCode.SMTP_REQUIRES_PAID or refused.target_tier is None:
+            raise
+        facts = {**refused.facts, "account": actor.account_id, "target_tier": refused.target_tier}
+        raise Refused(RefusalCode.SMTP_REQUIRES_PAID, reason="OPERATOR", facts=facts) from None
     account = await accounts.account_by_no(operations.core.database, actor.account_no)
     password = operations.credentials.smtp_password(account.id, account.smtp_version)
     return {**outcome.result, "password": password, "account": account.id}

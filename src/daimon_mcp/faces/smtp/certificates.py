@@ -32,6 +32,7 @@ LIFETIME: Final = 3650 * DAY
 RENEW_BEFORE: Final = 30 * DAY
 LOOK_EVERY: Final = 1.0  # seconds between looks at the files
 TICKETS: Final = 1  # of TLS 1.3 a handshake: mail clients seldom resume, and each costs 250 octets and a key derivation
+_TRIES: Final = 20
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -128,9 +129,18 @@ def _context(cert_path: Path, key_path: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = TICKETS
-    # A passphrase that is given and wrong is an error; without one the library would ask for it on the terminal.
-    context.load_cert_chain(cert_path, key_path, password="")
-    return context
+    # The library opens the files one after the other, one file twice: what is replaced meanwhile is read again.
+    for _ in range(_TRIES):
+        before = _state(cert_path), _state(key_path)
+        try:
+            # A passphrase that is given and wrong is an error; without one the library would ask on the terminal.
+            context.load_cert_chain(cert_path, key_path, password="")
+        except OSError:
+            if before == (_state(cert_path), _state(key_path)):
+                raise
+        else:
+            return context
+    raise OSError(f"{cert_path} and {key_path} do not come to rest")
 
 
 def _names(hostname: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
@@ -78,8 +79,11 @@ def ask(call: Callable[[], Awaitable[T]]) -> Steps[T]:
     return cast("T", (yield Ask(call)))
 
 
-class Dialogue:
-    """Lines in, replies out. `_converse` of a subclass is the dialogue itself."""
+class Dialogue(ABC):
+    """Lines in, replies out. What is said, and to whom, is a subclass's.
+
+    `cid` is what log lines and replies that speak of our side are found by.
+    """
 
     def __init__(self, *, cid: str, max_line: int) -> None:
         self.cid = cid
@@ -171,9 +175,11 @@ class Dialogue:
             trace("C", line)
         return line
 
+    @abstractmethod
     def waiting(self) -> None:
         """Called when a line is not there yet and the peer's time for it begins."""
 
+    @abstractmethod
     def over(self) -> None:
         """Called once, when the dialogue has ended in whatever way."""
 
@@ -182,8 +188,9 @@ class Dialogue:
         log.error("internal error in an SMTP session", exc_info=error)
         return replies.internal_error(self.cid)
 
+    @abstractmethod
     def _converse(self) -> Steps[None]:
-        raise NotImplementedError
+        """The dialogue, from the greeting on."""
 
     def _whole(self) -> Steps[None]:
         try:

@@ -1,6 +1,6 @@
 """A refusal as an SMTP reply with reasons: which limit it is, when it ends, and the link by which an operator lifts it.
 
-All of it is in our words: the text of `prompts/refusals`, our own facts, our own link.
+All of it is in our words: the texts of `prompts/refusals` and `prompts/smtp/refusal.md`, our own facts, our own link.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from daimon_mcp.faces.smtp import replies
 from daimon_mcp.operations.guidance import Guide
 
 MAX_REPLY: Final = 510  # octets of a reply line without its CRLF (RFC 5321 §4.5.3.1.5)
-
-_RESETS: Final = "Resets at {at}."
-_UPGRADE: Final = "Your operator can lift this: {url}"
 
 
 class _NoCalls:
@@ -44,9 +41,10 @@ async def explained(guide: Guide, refused: Refused, actor: Actor, cid: str) -> s
     envelope: dict[str, Any] = await guide.refusal(refused, _DIALECT, actor=actor)
     parts = [str(envelope["message"])]
     if refused.current_usage is not None and (reset_at := refused.current_usage.get("reset_at")) is not None:
-        parts.append(_RESETS.format(at=reset_at))
+        parts.append(guide.words("smtp", "refusal", "reset", {"reset_at": reset_at}))
     if "upgrade_context" in envelope:
-        parts.append(_UPGRADE.format(url=envelope["upgrade_context"]["operator_action_url"]))
+        url = envelope["upgrade_context"]["operator_action_url"]
+        parts.append(guide.words("smtp", "refusal", "upgrade", {"url": url}))
     if line.startswith("4"):
         parts.append(f"id {cid}")
     return reply_lines(line, parts)

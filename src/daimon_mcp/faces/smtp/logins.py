@@ -12,7 +12,7 @@ from typing import Protocol
 from daimon_mcp.domain.changes import AccountChanged, Change, CredentialsChanged, KeyChanged
 from daimon_mcp.faces.smtp import replies
 from daimon_mcp.faces.smtp.listener import Listener
-from daimon_mcp.operations.submitting import Submitter
+from daimon_mcp.operations.submitters import Submitter
 
 
 class LoggedIn(Protocol):

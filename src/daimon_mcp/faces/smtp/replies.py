@@ -47,6 +47,7 @@ AUTH_FAILED: Final = "535 5.7.8 Authentication failed"
 AUTH_SUSPENDED: Final = "535 5.7.8 Account is suspended by the operator"
 AUTH_NO_SENDING: Final = "535 5.7.8 This key lacks the permission to send"
 AUTH_LATER: Final = "454 4.7.0 Temporary authentication failure"
+LOCKED_OUT: Final = "454 4.7.0 Too many failed logins from your IP address, try again in {seconds} seconds"
 NOT_TAKEN: Final = "451 4.7.0 Not taken: credentials or rights have changed"  # LOGIN_ENDED follows
 
 LINE_TOO_LONG: Final = "500 5.5.2 Line too long"
@@ -105,6 +106,8 @@ REFUSALS: Final[Mapping[RefusalCode, str]] = {
     RefusalCode.ACCOUNT_SUSPENDED: "550 5.2.1 Mailbox disabled",
     RefusalCode.LINK_NOT_VALID: "550 5.7.1 Link not valid",
     RefusalCode.PASSCODE_WRONG: "535 5.7.8 Authentication failed",
+    RefusalCode.ROUTE_NOT_FOUND: "554 5.5.4 No such route",
+    RefusalCode.METHOD_NOT_ALLOWED: "554 5.5.4 No such method",
     RefusalCode.STORE_UNAVAILABLE: "452 4.3.1 Cannot store mail now, try again later",
     RefusalCode.INTERNAL: _INTERNAL,
 }
@@ -120,7 +123,7 @@ REASONS: Final[Mapping[tuple[RefusalCode, str], str]] = {
         RefusalCode.ACCOUNT_SUSPENDED,
         "SENDING_STOPPED",
     ): "550 5.7.1 Sending is stopped until the operator lets it go on",
-    (RefusalCode.RATE_LIMIT_EXCEEDED, "LOGIN_FAILURES"): TOO_MANY_LOGINS,
+    (RefusalCode.RATE_LIMIT_EXCEEDED, "LOGIN_FAILURES"): "454 4.7.0 Too many failed logins, try again later",
     (RefusalCode.RATE_LIMIT_EXCEEDED, "UNKNOWN_RECIPIENTS"): "421 4.7.0 Too many unknown recipients, try again later",
     (RefusalCode.RATE_LIMIT_EXCEEDED, "MESSAGES"): "450 4.7.1 Too many messages, try again later",
     (RefusalCode.RATE_LIMIT_EXCEEDED, "GREYLISTED"): "451 4.7.1 Greylisted, try again later",
@@ -141,7 +144,7 @@ def queued(id: str) -> str:
 
 
 def accepted(cid: str) -> str:
-    """The message is durable: from here on it is ours."""
+    """The message is durable: from here on it is ours, and has this id in Received and in the log."""
     return f"250 2.0.0 Ok, id {cid}"
 
 

@@ -7,9 +7,11 @@ A kind of listener is a subclass: it says in tables which commands and parameter
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Final, cast
 
+from daimon_mcp import logs
 from daimon_mcp.domain.clock import SECOND
 from daimon_mcp.domain.envelopes import Envelope, Peer, ReceivedContent, Recipient
 from daimon_mcp.domain.refusals import Refused
@@ -32,6 +34,9 @@ _RCPT_SYNTAX: Final = replies.SYNTAX.format(syntax="RCPT TO:<address>")
 
 class Session(Dialogue):
     """One peer and its transactions. Each command of `commands` is the method `do_` and its name in lower case.
+
+    While a transaction is under way, `cid` is that of the session with the transaction's number (`c0ffee1234.2`): the
+    id of the message in its reply, in Received and in log lines, where the session's own finds all it has handed over.
 
     A method gets the argument as text ("" for none), answers or raises Rejected, and returns steps where it needs
     something from outside.
@@ -57,6 +62,8 @@ class Session(Dialogue):
         self.helo = ""
         self.esmtp = False
         self.transaction: Transaction | None = None
+        self._session_cid = cid
+        self._transactions = 0
         self.dismissed: str | None = None  # its last reply, once it was dismissed
         self._content: Content | None = None
         self._errors = 0
@@ -84,13 +91,13 @@ class Session(Dialogue):
         """Whether `address` ("" for the null sender) may send here."""
         yield from ()
 
+    @abstractmethod
     def check_recipient(self, address: str) -> Steps[None]:
         """Whether mail for `address` is taken here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def accept(self, envelope: Envelope, peer: Peer, content: ReceivedContent) -> Steps[str]:
         """Hand the message over; its id when it is durable."""
-        raise NotImplementedError
 
     def accepted(self, taken: str) -> str:
         """The reply to a message that was taken, `taken` being its id."""
@@ -111,6 +118,9 @@ class Session(Dialogue):
 
     def waiting(self) -> None:
         self._waiting_since = self.service.clock.now()
+
+    def over(self) -> None:
+        """There is nothing to release."""
 
     # The dialogue.
 
@@ -183,7 +193,7 @@ class Session(Dialogue):
         """Note who says hello: one visible word, no more is asked (RFC 5321 §4.1.4)."""
         if not _VISIBLE.fullmatch(argument):
             raise Rejected(replies.SYNTAX.format(syntax=f"{verb} hostname"))
-        self.transaction = None
+        self._end_transaction()
         self.helo = argument
         self.esmtp = esmtp
 
@@ -206,8 +216,21 @@ class Session(Dialogue):
         if "SMTPUTF8" not in found and not address.isascii():
             raise Rejected(replies.NEEDS_SMTPUTF8)
         yield from self.check_sender(address)
+        self._transactions += 1
         self.transaction = Transaction(address, tuple(words), found)
+        self._speak_of(f"{self._session_cid}.{self._transactions}")
         self.answer(replies.SENDER_OK)
+
+    def _end_transaction(self) -> None:
+        """Forget the transaction, if there is one."""
+        if self.transaction is not None:
+            self.transaction = None
+            self._speak_of(self._session_cid)
+
+    def _speak_of(self, cid: str) -> None:
+        """What replies and log lines are about from here on."""
+        self.cid = cid
+        logs.cid.set(cid)
 
     def do_rcpt(self, argument: str) -> Steps[None]:
         """Name one recipient; the core is asked once, however often it is named."""
@@ -260,9 +283,9 @@ class Session(Dialogue):
         finally:
             content.release()
         self._content = None  # not after an exception: there is no next command then
-        self.transaction = None
         for _ in range(self.replies_to_content(transaction)):
             self.answer(reply)
+        self._end_transaction()
 
     def replies_to_content(self, transaction: Transaction) -> int:
         """How often the reply to a message is said."""
@@ -303,7 +326,7 @@ class Session(Dialogue):
         """Forget the transaction."""
         if argument:
             raise Rejected(replies.SYNTAX.format(syntax="RSET"))
-        self.transaction = None
+        self._end_transaction()
         self.answer(replies.OK)
 
     def do_noop(self, argument: str) -> None:
@@ -342,7 +365,7 @@ class Session(Dialogue):
         self.tls = True
         self.helo = ""
         self.esmtp = False
-        self.transaction = None
+        self._end_transaction()
 
     def do_quit(self, argument: str) -> None:
         """Say goodbye."""

@@ -32,7 +32,8 @@ from daimon_mcp.faces.smtp.session import Session
 from daimon_mcp.faces.smtp.spool import Spool
 from daimon_mcp.faces.smtp.transaction import Transaction
 from daimon_mcp.operations.guidance import Guide
-from daimon_mcp.operations.submitting import Submitter, Submitting
+from daimon_mcp.operations.submitters import Submitter
+from daimon_mcp.operations.submitting import Submitting
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class SubmissionSession(Session):
         self.answer(replies.LOGGED_IN)
 
     async def _log_in(self, credentials: sasl.Credentials) -> Submitter:
-        """Who it is. Raises Rejected, or HangUp where nobody may try any more."""
+        """Who it is. Raises Rejected."""
         try:
             submitter = await self._submitting.log_in(credentials.username, credentials.password, self.address)
             try:
@@ -142,8 +143,9 @@ class SubmissionSession(Session):
                 raise Rejected(await explained(self._office.guide, refused, submitter.actor, self.cid)) from None
         except Refused as refused:
             log.info("login from %s refused: %s", self.address, refused)
-            if refused.code is RefusalCode.RATE_LIMIT_EXCEEDED:
-                raise HangUp(replies.TOO_MANY_LOGINS) from None
+            if refused.reason == "LOGIN_FAILURES":
+                self._failed_logins += 1
+                raise Rejected(replies.LOCKED_OUT.format(seconds=refused.retry_after)) from None
             raise Rejected(_AT_LOGIN.get(refused.code, replies.AUTH_FAILED)) from None
         except Rejected:
             raise

@@ -30,9 +30,9 @@ from daimon_mcp import logs
 from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
 from daimon_mcp.faces.web.bodies import PATIENCE, Pace, TooSlow, bounded
 from daimon_mcp.operations import Operations
-from daimon_mcp.operations.attachments import spooling
 from daimon_mcp.operations.guidance import Dialect
 from daimon_mcp.operations.handles import OCTETS
+from daimon_mcp.operations.uploading import spooling
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,6 @@ class _Door(ABC):
 
     def __init__(self, operations: Operations, dialect: Dialect, of_account: int) -> None:
         self._operations = operations
-        self._attachments = operations.attachments
         self._dialect = dialect
         self._of_account = of_account
         self._under_way = 0
@@ -163,7 +162,7 @@ class _Door(ABC):
 
 class _Downloads(_Door):
     async def _done(self, request: Request, token: str, slot: ExitStack) -> Response:
-        held = await self._attachments.fetch(token)
+        held = await self._operations.attachments.fetch(token)
         tag = f'"{held.sha256}"'
         headers = {
             **_SAFE,
@@ -177,12 +176,12 @@ class _Downloads(_Door):
         if request.method == "HEAD":
             return Response(headers={**headers, "Content-Length": str(held.size)})
         self._enter(slot, held.account_no)
-        content = await self._attachments.content(held)
-        return _part(request, tag, content, headers)
+        content = await self._operations.attachments.content(held)
+        return part(request, tag, content, headers)
 
 
-def _part(request: Request, tag: str, content: bytes, headers: dict[str, str]) -> Response:
-    """The whole, or the one range that was asked for (RFC 9110 §14): several ranges get the whole."""
+def part(request: Request, tag: str, content: bytes, headers: dict[str, str]) -> Response:
+    """All of `content`, or the one range that was asked for (RFC 9110 §14): several ranges get the whole."""
     asked = request.headers.get("range")
     if asked is None or request.headers.get("if-range", tag) != tag:
         return _Body(content, headers=headers)
@@ -219,18 +218,18 @@ class _Uploads(_Door):
         self._keeping = anyio.Semaphore(1)  # one file at a time is whole in memory
 
     async def _done(self, request: Request, token: str, slot: ExitStack) -> Response:
-        expected = await self._attachments.awaited(token)
+        expected = await self._operations.uploading.awaited(token)
         if expected.no in self._busy:  # a second one would be thrown away when it is here
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FILE_USED")
         self._enter(slot, expected.held.account_no)
         self._busy.add(expected.no)
         try:
-            folder = str(await self._attachments.scratch())
+            folder = str(await self._operations.uploading.scratch())
             with spooling(), _spool(folder) as file:
                 kind = await self._taken(request, cast("IO[bytes]", file), folder)
                 async with self._keeping:
                     content = await asyncio.to_thread(_whole, cast("IO[bytes]", file))
-                    outcome = await self._attachments.received(expected, content, kind)
+                    outcome = await self._operations.uploading.received(expected, content, kind)
         finally:
             self._busy.discard(expected.no)
         envelope = self._operations.guide.outcome(outcome, self._dialect)

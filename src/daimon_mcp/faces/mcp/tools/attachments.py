@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daimon_mcp.faces.mcp.schema import output_schema
 from daimon_mcp.faces.mcp.tool import AnyTool, ToolSpec
-from daimon_mcp.operations.attachments import GetAttachment, UploadAttachment
+from daimon_mcp.operations.attachments import GetAttachment
+from daimon_mcp.operations.uploading import UploadAttachment
 
 TOOLS: tuple[AnyTool, ...] = (
     ToolSpec(
@@ -31,6 +32,6 @@ TOOLS: tuple[AnyTool, ...] = (
         ),
         request=UploadAttachment,
         output=output_schema(id="s", filename="s", content_type="s?", upload_url="s", size="n", expires_at="s"),
-        run=lambda call: call.operations.attachments.upload_attachment(call.actor, call.request),
+        run=lambda call: call.operations.uploading.upload_attachment(call.actor, call.request),
     ),
 )  # fmt: skip

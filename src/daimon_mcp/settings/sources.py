@@ -5,10 +5,8 @@ Knows nothing of single options: it is handed a model whose fields are options o
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
@@ -125,25 +123,35 @@ def read_toml(file: Path, model: type[BaseModel], *, apart: Sequence[str], optio
     """
     source = Source({}, lambda loc: f"{file.name}: {toml_name(loc)}")
     try:
-        values = tomllib.loads(file.read_text("utf-8-sig"))
+        text = file.read_text("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError) as error:
         if optional:
             return None
         source.problems.append(f"{file}: cannot be read: {error.strerror}")
-    except tomllib.TOMLDecodeError as error:
-        source.problems.append(f"{file}: is not TOML: {error}")
     except UnicodeDecodeError:
         source.problems.append(f"{file}: is not UTF-8 text")
     except OSError as error:
         source.problems.append(f"{file}: cannot be read: {error.strerror}")
     else:
-        for key in apart:
-            if key in values:
-                del values[key]
-                source.problems.append(f"{file.name}: {key}: cannot be set here; use {env_name((key,))}")
-        source.values = _known(values, model, source, (), apart)
+        source.values = _parsed(text, file, model, source, apart)
         _from_folder(source.values, model, file.parent)
     return source
+
+
+def _parsed(text: str, file: Path, model: type[BaseModel], source: Source, apart: Sequence[str]) -> dict[str, Any]:
+    """The options in a file's text; what is wrong with it is noted in `source.problems`."""
+    import tomllib  # many servers have no file
+
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        source.problems.append(f"{file}: is not TOML: {error}")
+        return {}
+    for key in apart:
+        if key in values:
+            del values[key]
+            source.problems.append(f"{file.name}: {key}: cannot be set here; use {env_name((key,))}")
+    return _known(values, model, source, (), apart)
 
 
 def _known(
@@ -194,6 +202,8 @@ def _types(annotation: object) -> tuple[object, ...]:
 
 
 def _nearest(name: str, names: Sequence[str], cutoff: float) -> str | None:
+    from difflib import get_close_matches  # wanted only when something is wrong
+
     return next(iter(get_close_matches(name, names, 1, cutoff)), None)
 
 

@@ -10,7 +10,7 @@ from typing import cast
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from daimon_mcp.settings_sources import UNLIMITED, Loc, env_name, section_model, toml_value
+from daimon_mcp.settings.sources import UNLIMITED, Loc, env_name, section_model, toml_value
 
 _HEAD = """\
 # Settings of daimon-mcp. Every option is here, commented out, with its default.
