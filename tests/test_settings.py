@@ -85,6 +85,7 @@ def test_every_option_can_be_set_in_the_environment(folder: Path) -> None:
     values = {tuple: "one.example, two.example", int: "600", bool: "true", str: "localhost"}
     special = {
         "DAIMON_HTTP__PUBLIC_URL": "https://mail.example.org",
+        "DAIMON_HTTP__BOOTSTRAP": "off",
         "DAIMON_SMTP__MAX_MESSAGE_BYTES": "70000",
         "DAIMON_SMTP__TRUSTED_NETWORKS": "127.0.0.1, 10.0.0.0/8",
         "DAIMON_SMTP__DMARC": "label",

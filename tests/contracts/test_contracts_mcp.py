@@ -21,6 +21,8 @@ TOOLS = "tests/contracts/tools"
 TEXTS = "tests/contracts/texts"
 
 FACTS: dict[str, Fact] = {
+    "methods": "GET, HEAD",
+    "sent": 12,
     "about": "msg_9",
     "account": "agents@agents.localhost",
     "address": "ada@agents.localhost",

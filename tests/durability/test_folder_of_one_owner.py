@@ -49,6 +49,7 @@ async def test_only_their_user_can_look_into_the_files(make_folder: Make) -> Non
         folder = make_folder()
         async with folder.agent() as agent:
             await agent.do("create_inbox", username="reader")
+            await eventually((folder.path / "tls" / "self-signed.pem").exists)  # made when the listeners are
             found = modes(folder.path)
     finally:
         os.umask(before)
@@ -60,6 +61,7 @@ async def test_only_their_user_can_look_into_the_files(make_folder: Make) -> Non
         "mail.db-wal": 0o600,
         "master.key": 0o600,
         "owner.log": 0o600,
+        "tls": 0o700,
     }
 
 

@@ -1,0 +1,156 @@
+"""Deliveries and what is on record of them, as they are answered."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from daimon_mcp.faces.rest.shapes.base import Shape, Time, absent
+
+DeliveryStatus = Literal[
+    "scheduled",
+    "pending_upgrade",
+    "pending_approval",
+    "held",
+    "queued",
+    "sent",
+    "delivered",
+    "bounced",
+    "failed",
+    "outcome_unknown",
+    "cancelled",
+]
+DeliveryState = Literal[
+    "waiting", "queued", "held", "sent", "delivered", "bounced", "failed", "outcome_unknown", "cancelled"
+]
+AttemptOutcome = Literal["accepted", "refused", "deferred", "outcome_unknown"]
+HoldReason = Literal["failed_dmarc", "on_block_list", "not_on_allow_list"]
+Checked = Literal["pass", "fail", "none", "neutral", "softfail", "temperror", "permerror", "policy"]
+
+
+class Authentication(Shape):
+    """What is known of a sender; nothing for mail that did not come from another server."""
+
+    spf: Checked = absent()
+    spf_domain: str | None = absent()
+    dkim: Checked = absent()
+    dkim_domains: list[str] = absent()
+    dmarc: Checked = absent()
+    policy: Literal["none", "quarantine", "reject"] = absent()
+    arc: Checked = absent()
+    forwarder: str | None = absent()
+    verdict: Literal["pass", "fail", "none", "temperror", "local", "submitted"] = absent()
+
+
+class Delivery(Shape):
+    """One recipient. `last_reply` is the other server's own words: data."""
+
+    id: str
+    recipient: str
+    status: DeliveryState
+    attempts: int
+    last_outcome: AttemptOutcome = absent()
+    last_reply: str | None = absent()
+    next_attempt_at: Time | None = absent()
+
+
+class ExplainedDelivery(Shape):
+    """One recipient, and where its mail stands; `meaning` names one of the `meanings`."""
+
+    id: str
+    recipient: str
+    status: DeliveryState
+    route: str
+    attempts: int
+    meaning: str
+    again: str = absent()
+    last_reply: str = absent()
+    remote: str = absent()
+    next_attempt_at: Time | None = absent()
+    give_up_at: Time = absent()
+    finished_at: Time = absent()
+
+
+class Meaning(Shape):
+    """A case in plain words."""
+
+    explanation: str
+    what_to_do: list[str] = absent()
+    for_operator: list[str] = absent()
+
+
+class Said(Shape):
+    """What a report says of one recipient."""
+
+    recipient: int = absent()
+    address: str
+    action: str
+    status: str
+    reason: str
+    diagnostic: str
+
+
+class Entry(Shape):
+    """One thing that happened; `recipient` is a number in `deliveries`, from 1."""
+
+    at: Time
+    what: Literal[
+        "drafted",
+        "accepted",
+        "taken_back",
+        "waits",
+        "scheduled",
+        "released",
+        "let_go",
+        "attempt",
+        "delay_warning",
+        "delivered_here",
+        "not_here",
+        "complaint",
+        "report",
+        "received",
+        "authenticated",
+        "held",
+    ]
+    by: str = absent()
+    why: str = absent()
+    for_: Time = Field(alias="for", default_factory=lambda: "")
+    recipient: int = absent()
+    attempt: int = absent()
+    ended_at: Time | None = absent()
+    outcome: AttemptOutcome | Literal["running", "interrupted"] = absent()
+    meaning: str = absent()
+    reply: str | None = absent()
+    remote: str = absent()
+    tls: str = absent()
+    message_id: str = absent()
+    feedback_type: str = absent()
+    recipients: list[int] = absent()
+    said: list[Said] = absent()
+    verdict: str = absent()
+
+
+class Explanation(Shape):
+    """Why mail is where it is. Mail that came has other facts than mail that was sent."""
+
+    id: str
+    thread_id: str
+    direction: Literal["inbound", "outbound"]
+    timeline: list[Entry]
+    delivery_status: DeliveryStatus = absent()
+    deliveries: list[ExplainedDelivery] = absent()
+    meanings: dict[str, Meaning] = absent()
+    attempts_total: int = absent()
+    attempts_left_out: int = absent()
+    kind: str = absent()
+    mailbox: str = absent()
+    from_address: str = absent()
+    came: Literal["from_another_server", "from_this_server"] = absent()
+    hops: int = absent()
+    trace: list[str] = absent()
+    authentication: dict[str, Any] = absent()
+    hold_reason: HoldReason = absent()
+    explanation: str = absent()
+    what_to_do: list[str] = absent()
+    for_operator: list[str] = absent()
