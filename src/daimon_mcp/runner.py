@@ -116,7 +116,10 @@ def holder(data_dir: Path) -> tuple[str, int]:
 
 
 def stop_owner(data_dir: Path) -> int:
-    """Ask the owner of a data folder to end, and wait until it has; its process id, 0 if there is none."""
+    """Ask the owner of a data folder to end, and wait until it has; its process id, 0 if there is none.
+
+    Raises BusyFolder when it has not ended after 15 seconds.
+    """
     import time
 
     kind, pid = holder(data_dir)
@@ -127,13 +130,16 @@ def stop_owner(data_dir: Path) -> int:
     if not kind or pid <= 1:
         return 0
     deadline = time.monotonic() + 15
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            os.kill(pid, 0)
-            time.sleep(0.02)
-    except ProcessLookupError:
-        pass
+    # The lock goes with the process, also where nobody has taken note of its end yet and its number is still there.
+    while (probe := owner.lock(str(data_dir), "command")) is None:
+        if time.monotonic() > deadline:
+            raise BusyFolder(
+                f"process {pid} was told to end and has not; look into its log, or end it by force: kill -9 {pid}"
+            )
+        time.sleep(0.02)
+    probe.release()
     return pid
 
 

@@ -56,7 +56,9 @@ class Internet:
             done = ended and all(each["attempts"] >= attempts for each in found)
             return found if done and story["delivery_status"] == "queued" else None
 
-        return await until(self.daimon, look)
+        await until(self.daimon, look)
+        # The attempts of a story are read after its deliveries: these may be of a moment before.
+        return (await self.agent.do("explain_delivery", message_id=message_id))["deliveries"]
 
     async def explained(self, message_id: str) -> str:
         return (await self.agent.call("explain_delivery", message_id=message_id)).text

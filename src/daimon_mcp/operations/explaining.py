@@ -40,6 +40,9 @@ _MOST_HOPS = 10
 _HOP = 500  # characters of one Received field
 
 
+_LOOKS = 5
+
+
 class ExplainDelivery(Request):
     message_id: Annotated[Id, Field(description="msg_ id")]
     recipient: Annotated[
@@ -73,6 +76,13 @@ class Explaining:
         deliveries = await queue.deliveries(core.database, queued.no) if queued is not None else []
         chosen = _chosen(deliveries, only)
         tries = await self._attempts(queued, chosen)
+        for _ in range(_LOOKS):  # an attempt that ends between the two readings would be told half
+            before = deliveries
+            deliveries = await queue.deliveries(core.database, queued.no) if queued is not None else []
+            if deliveries == before:
+                break
+            chosen = _chosen(deliveries, only)
+            tries = await self._attempts(queued, chosen)
         reports = await self._reports(message)
         addresses = [each.recipient for each in deliveries]
         places = {each.no: place for place, each in enumerate(deliveries, start=1)}

@@ -127,11 +127,14 @@ def _first(error: BaseException) -> BaseException:
 def stop(data_dir: DataDir = None, config: Config = None) -> None:
     """Stop the server of a data folder; the next client starts it again, with the configuration as it is then."""
     from daimon_mcp.paths import data_dir as folder_of
-    from daimon_mcp.runner import stop_owner
+    from daimon_mcp.runner import BusyFolder, stop_owner
 
     del config  # it may be broken, which is why somebody stops the server; the folder is not said there
     folder = Path(folder_of(os.environ, None if data_dir is None else str(data_dir)))
-    pid = stop_owner(folder)
+    try:
+        pid = stop_owner(folder)
+    except BusyFolder as error:
+        raise fail(str(error)) from None
     say(f"Stopped (process {pid})." if pid else f"No server is running on the data folder {folder}.")
 
 
