@@ -268,7 +268,9 @@ async def test_deleted_for_good_is_gone_at_once(daimon: Daimon, agent: Agent) ->
     [letter] = await arrive(daimon, ROBO, subject="Zebra")
     thread_id = (await agent.do("update_message", message_id=letter, add_labels=["l"]))["thread_id"]
     answer = await agent.call("delete_message", message_id=letter, permanent=True)
-    assert answer.result["deleted"] and answer.result["message_id"] == letter and answer.result["permanent"]
+    assert answer.result["deleted"]
+    assert answer.result["message_id"] == letter
+    assert answer.result["permanent"]
     assert await counted(agent) == (0, 0, 0)
     await gone_for_good(agent, letter, thread_id)
 
