@@ -1,4 +1,4 @@
-"""The parts of README.md that the code writes: tools, commands, refusals, the demo's transcript.
+"""The parts of README.md that the code writes: tools, routes, commands, refusals, the demo's transcript.
 
 `tests/test_contracts_readme.py` checks them; `make generate` writes them.
 """
@@ -29,6 +29,15 @@ def tools() -> str:
         first = tool.description.split(". ")[0].rstrip(".")
         kind = "no" if tool.reads else "cannot be undone" if tool.destroys else "yes"
         rows.append(f"| `{tool.name}` | {'core' if tool.core else 'full'} | {kind} | {first} |")
+    return "\n".join(rows)
+
+
+def routes() -> str:
+    """A table of all routes of REST."""
+    from daimon_mcp.faces.rest.table import ROUTES
+
+    rows = ["| request | does |", "|---|---|"]
+    rows += [f"| `{each.method} {each.path}` | {each.summary} |" for each in ROUTES]
     return "\n".join(rows)
 
 
@@ -84,6 +93,7 @@ def demo() -> str:
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "tools": tools,
+    "routes": routes,
     "refusals": refusals,
     "commands": commands,
     "demo": demo,

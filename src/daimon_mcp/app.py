@@ -33,11 +33,12 @@ from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.blobs import Blobs
 from daimon_mcp.store.database import Database
 from daimon_mcp.store.migrations import migrate
-from daimon_mcp.wiring import relay_worker, upstream_worker
+from daimon_mcp.wiring import HookPosting, relay_worker, upstream_worker
 
 if TYPE_CHECKING:
     from daimon_mcp.faces.mcp.server import MailServer
     from daimon_mcp.resolver import Resolver
+    from daimon_mcp.workers.webhooks import WebhookWorker
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def policy_of(settings: Settings) -> Policy:
         idempotency_window=settings.operator.idempotency_hours * HOUR,
         give_up_after=settings.relay.give_up_hours * HOUR,
         secrets_masked=settings.operator.secrets == "masked",
+        guard=settings.guard.mode,
         max_result_tokens=settings.mcp.max_result_tokens,
         files_folder=settings.attachments.folder or settings.data_dir / "files",
         files_bytes=settings.attachments.folder_max_bytes,
@@ -78,6 +80,11 @@ def policy_of(settings: Settings) -> Policy:
         abuse_volume=settings.submission.abuse_volume,
         abuse_stops_sending=settings.submission.abuse_stops_sending,
         bootstrap=settings.bootstrap,
+        hook_retry_for=settings.webhooks.retry_hours * HOUR,
+        hook_log_kept=settings.webhooks.keep_days * DAY,
+        hook_unhealthy_after=settings.webhooks.unhealthy_after,
+        hooks_on_loopback=settings.hooks_on_loopback,
+        hooks_on_site=settings.webhooks.private_addresses,
         join_code=settings.http.join_code.get_secret_value() if settings.http.join_code else None,
     )
 
@@ -114,6 +121,8 @@ async def opened(
         await database.open(lambda connection: migrate(connection, backups=folder / "backups"))
     finally:
         os.umask(before)
+    resolving = _resolving(settings)
+    posting = HookPosting(settings, resolving, clock or SystemClock())
     core = Core(
         database=database,
         blobs=Blobs(folder / "blobs"),
@@ -121,7 +130,8 @@ async def opened(
         bus=bus,
         policy=policy_of(settings),
         started_at=(clock or SystemClock()).now(),
-        resolving=_resolving(settings),
+        resolving=resolving,
+        posting=posting.client,
     )
     try:
         operations = Operations(
@@ -144,6 +154,7 @@ async def opened(
         yield operations
     finally:
         with anyio.CancelScope(shield=True):
+            await posting.close()
             await database.close()
 
 
@@ -156,6 +167,7 @@ class App:
         self.listening = Listening(settings, operations)
         self.bound = self.listening.bound
         self._servers: dict[tuple[str, bool], MailServer] = {}
+        self._webhook_worker: WebhookWorker | None = None
         self.mcp_server()  # a tool that does not exist is said now, and not to the first client
 
     # -- MCP sessions ------------------------------------------------------------------------------------------------
@@ -219,7 +231,7 @@ class App:
         core = self.operations.core
         if core.mail_seen_at and core.clock.now() < core.mail_seen_at + MAIL_STAYS:
             return False
-        if self.listening.busy:
+        if self.listening.busy or not (self._webhook_worker is None or self._webhook_worker.is_idle):
             return False
         extracting = self.operations.extracting
         if self.operations.file_links.one_is_open() or (extracting.is_reading and await extracting.pending()):
@@ -237,10 +249,12 @@ class App:
         from daimon_mcp.workers.attachment_texts import AttachmentTexts
         from daimon_mcp.workers.intake import IntakeWorker
         from daimon_mcp.workers.scheduler import Scheduler
+        from daimon_mcp.workers.webhooks import WebhookWorker
 
         core = self.operations.core
         await tasks.start(IntakeWorker(intake=self.operations.intake, bus=core.bus).run)
-        scheduler = Scheduler(releasing=self.operations.releasing, bus=core.bus, clock=core.clock)
+        operations = self.operations
+        scheduler = Scheduler(releasing=operations.releasing, keys=operations.keys, bus=core.bus, clock=core.clock)
         await tasks.start(scheduler.run)
         extraction = Extraction() if self.settings.attachments.read_text else None
         texts = AttachmentTexts(
@@ -254,6 +268,14 @@ class App:
         relay = relay_worker(self.settings, self.operations)
         if relay is not None:
             await tasks.start(relay.run)
+        self._webhook_worker = WebhookWorker(
+            telling=self.operations.telling,
+            poster=core.posting(),
+            bus=core.bus,
+            clock=core.clock,
+            most=self.settings.webhooks.concurrency,
+        )
+        await tasks.start(self._webhook_worker.run)
         upstream = upstream_worker(self.settings, self.operations, self._note_upstream)
         if upstream is not None:
             await tasks.start(upstream.run)

@@ -10,6 +10,9 @@ from daimon_mcp.operations import Operations
 from daimon_mcp.settings import Settings
 
 if TYPE_CHECKING:
+    from daimon_mcp.domain.clock import Clock
+    from daimon_mcp.resolver import Resolver
+    from daimon_mcp.workers.hook_client import HookClient
     from daimon_mcp.workers.relay import RelayWorker
     from daimon_mcp.workers.transports import Transport
     from daimon_mcp.workers.upstream import Mailbox, UpstreamWorker
@@ -93,6 +96,41 @@ def _direct(settings: Settings, operations: Operations) -> Transport:
         max_connections=relay.max_connections,
         tls_context=context,
     )
+
+
+class HookPosting:
+    """The one client that posts to webhooks, made when first asked for, with its connections."""
+
+    def __init__(self, settings: Settings, resolving: Callable[[], Resolver], clock: Clock) -> None:
+        self._settings = settings
+        self._resolving = resolving
+        self._clock = clock
+        self._client: HookClient | None = None
+
+    def client(self) -> HookClient:
+        """The client."""
+        if self._client is None:
+            from daimon_mcp.workers.hook_addresses import HookAddresses
+            from daimon_mcp.workers.hook_client import HookClient
+            from daimon_mcp.workers.transports import client_context
+
+            hooks, ca_file = self._settings.webhooks, self._settings.webhooks.ca_file
+            self._client = HookClient(
+                HookAddresses(
+                    self._resolving,
+                    loopback=self._settings.hooks_on_loopback,
+                    private=hooks.private_addresses,
+                ),
+                tls=lambda: client_context(ca_file),
+                clock=self._clock,
+                timeout=float(hooks.timeout_seconds),
+            )
+        return self._client
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._client is not None:
+            await self._client.close()
 
 
 def upstream_mailbox(settings: Settings) -> Mailbox | None:

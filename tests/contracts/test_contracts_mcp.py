@@ -21,31 +21,41 @@ TOOLS = "tests/contracts/tools"
 TEXTS = "tests/contracts/texts"
 
 FACTS: dict[str, Fact] = {
-    "methods": "GET, HEAD",
-    "sent": 12,
     "about": "msg_9",
     "account": "agents@agents.localhost",
+    "again": "yes",
     "address": "ada@agents.localhost",
+    "after_untrusted": "yes",
     "answer": "yes",
     "approval": "apr_7",
     "attachment": "att_6",
     "changed": 2,
+    "code": 200,
+    "consumer": "billing",
     "count": 2,
+    "delivery": "whd_3",
     "deleted_at": "2026-11-20T09:00:00Z",
     "direction": "receive",
+    "disabled": "yes",
     "differs": "yes",
     "hidden": 120,
+    "hours": 24,
     "unseen": "yes",
     "domain_id": "dom_2",
     "draft": "dft_5",
     "empty": "from:",
+    "ends_at": "2026-11-21T10:00:00Z",
+    "every_send": "yes",
+    "failing": "yes",
     "file": "att_6",
+    "findings": 1,
     "held": "on_block_list",
     "higher": "pro",
     "id": "c0ffee1234",
     "inbound": "yes",
     "inbox_id": "inb_1",
     "incomplete": "yes",
+    "key": "key_4",
     "last": "msg_8",
     "left": 3,
     "left_out": 4,
@@ -54,17 +64,22 @@ FACTS: dict[str, Fact] = {
     "list": "block",
     "masked": "yes",
     "message": "msg_3",
+    "methods": "GET, POST",
     "more": "yes",
+    "ms": 84,
     "near": "subjet:",
+    "new_recipients": "yes",
     "next_at": "2026-11-21T09:01:00Z",
     "next_offset": 16000,
     "no_submission": "port 2587 is taken",
     "not_listening": "port 2525 is taken",
+    "old": "key_3",
     "older": "yes",
     "permission": "message_send",
     "port": 2587,
     "quoted": "yes",
     "recipients": 2,
+    "rejected": "yes",
     "released": "yes",
     "report": "msg_12",
     "reset_at": "2026-12-01T00:00:00Z",
@@ -72,6 +87,8 @@ FACTS: dict[str, Fact] = {
     "scheduled": "yes",
     "scheduled_at": "2026-11-21T09:00:00Z",
     "seconds": 60,
+    "secrets": "yes",
+    "sent": 120,
     "send_at": "2026-11-21T09:00:00Z",
     "short": "yes",
     "shown": 20,
@@ -88,6 +105,7 @@ FACTS: dict[str, Fact] = {
     "url": "http://127.0.0.1:8370/files/t0ken",
     "used": 100,
     "warnings": 1,
+    "webhook": "wh_2",
 }
 """A value for every slot; a text with a slot that is not here fails."""
 
@@ -177,7 +195,7 @@ async def test_the_text_of_every_refusal(daimon: Daimon) -> None:
 
 async def test_what_an_operator_is_told(daimon: Daimon) -> None:
     sections: list[str] = ["# For the operator\n"]
-    for kind in ("upgrade", "request"):
+    for kind in ("upgrade", "request", "send"):
         for purpose in ("", "to answer the customers"):
             facts: dict[str, Fact] = {**FACTS, "purpose": purpose}
             link = Link(url="http://127.0.0.1:8370/upgrade?token=…", kind=kind, facts=facts)

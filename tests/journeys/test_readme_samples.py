@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import smtplib
@@ -14,7 +15,7 @@ from tests.support.daimon import Agent, Daimon, running
 from tests.support.ports import free_port
 from tests.support.post import delivered_to, eml, until
 from tests.support.postfix import postfix
-from tests.support.programs import ROOT, swaks
+from tests.support.programs import ROOT, curl, swaks
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ANN, ADA = "ann@example.com", "ada@agents.example.org"
@@ -87,3 +88,21 @@ async def test_swaks(tmp_path: Path) -> None:
             (await swaks(*arguments)).succeeded()
             [mail] = await arrived(daimon, agent, f"{inbox}@agents.localhost")
             assert mail["subject"] == subject
+
+
+async def test_the_first_requests_of_a_program(tmp_path: Path) -> None:
+    commands = [each.replace("\\\n", " ").strip() for each in sample("sh", "/v1/inboxes").split("\n\n")]
+    async with running(tmp_path, listeners=True) as daimon:
+        answers: list[dict[str, Any]] = []
+        for command in commands:
+            key = answers[0]["result"]["api_key"] if answers else ""
+            words = shlex.split(command.replace("http://127.0.0.1:8370", daimon.url).replace("dm_…", key))
+            assert words[0] == "curl"
+            words = [each.replace("timeout_seconds=60", "timeout_seconds=0") for each in words]
+            answers.append(json.loads((await curl(*words[1:])).succeeded()))
+    made, waited, sent = answers
+    assert made["result"]["address"] == "ada@agents.localhost"
+    assert made["result"]["account_api_key"].startswith("dm_free_")
+    assert waited["result"]["timed_out"]
+    assert sent["error"] == "SEND_REQUIRES_PAID"
+    assert sent["upgrade_context"]["operator_action_url"].startswith(daimon.url)

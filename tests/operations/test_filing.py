@@ -14,6 +14,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.operations.filing import DeleteMessage, DeleteThread, UpdateMessage
 
+NOW = "2026-11-10T12:00:00Z"
 LATER = "2026-11-10T13:00:00Z"
 
 
@@ -224,7 +225,7 @@ async def test_to_trash_and_back(daimon: Daimon, agent: Agent) -> None:
     before = await mailbox(daimon, "INBOX")
     _, uid, _ = await stands(daimon, letter)
     gone = await agent.do("delete_message", message_id=letter)
-    assert gone == {"deleted": True, "message_id": letter, "permanent": False, "deleted_at": gone["deleted_at"]}
+    assert gone == {"deleted": True, "message_id": letter, "permanent": False, "deleted_at": NOW}
     assert await counted(agent) == (1, 0, 1)
     assert await of_thread(agent, thread_id) == (1, 0)
     await hidden(agent, letter, word="Zebra")
@@ -268,9 +269,7 @@ async def test_deleted_for_good_is_gone_at_once(daimon: Daimon, agent: Agent) ->
     [letter] = await arrive(daimon, ROBO, subject="Zebra")
     thread_id = (await agent.do("update_message", message_id=letter, add_labels=["l"]))["thread_id"]
     answer = await agent.call("delete_message", message_id=letter, permanent=True)
-    assert answer.result["deleted"]
-    assert answer.result["message_id"] == letter
-    assert answer.result["permanent"]
+    assert answer.result == {"deleted": True, "message_id": letter, "permanent": True, "deleted_at": NOW}
     assert await counted(agent) == (0, 0, 0)
     await gone_for_good(agent, letter, thread_id)
 

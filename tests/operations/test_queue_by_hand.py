@@ -110,7 +110,7 @@ async def test_what_is_cancelled_never_leaves_and_its_message_says_so(daimon: Da
     assert await queueing.hold(Selection(domain="far.example")) == 1
     assert await queueing.cancel(Selection(message_id=sent["id"])) == 2
     assert await status(agent, sent["id"]) == ("cancelled", {ANN: "cancelled", BEN: "cancelled"})
-    assert await events(daimon, sent["id"]) == ["message.cancelled"]
+    assert await events(daimon, sent["id"]) == ["message.failed"]
     assert await sound(daimon)
     daimon.later(7 * 24 * 3600)
     other = await agent.do("send_email", **NOTE, to="cat@third.example")

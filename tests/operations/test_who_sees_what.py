@@ -18,6 +18,7 @@ from daimon_mcp.faces.mcp.tool import Call
 from daimon_mcp.faces.mcp.tools import ALL
 from daimon_mcp.operations.core import Outcome
 from daimon_mcp.operations.credentials import PERMISSIONS
+from daimon_mcp.operations.keys import CreateKey, RevokeKey
 from daimon_mcp.operations.requests import read
 from daimon_mcp.store import accounts
 
@@ -72,9 +73,11 @@ async def everything_of(daimon: Daimon, agent: Agent) -> dict[str, str]:
         "scheduled": scheduled["id"],
         "approval": approval["approval_id"],
         "domain": (await agent.do("create_domain", domain="agents.example.com"))["id"],
+        "webhook": (await agent.do("create_webhook", url=HOOK, events=["message.received"]))["id"],
     }
 
 
+HOOK = "https://hooks.example.com/mail"
 WORDS = {"subject": "s", "body": "b"}
 BY_ID: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
     ("inbox", "get_inbox", lambda id: {"inbox": id}),
@@ -107,10 +110,13 @@ BY_ID: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
     ("domain", "get_domain", lambda id: {"domain": id}),
     ("domain", "verify_domain", lambda id: {"domain": id}),
     ("domain", "delete_domain", lambda id: {"domain": id}),
+    ("webhook", "update_webhook", lambda id: {"webhook_id": id, "status": "disabled"}),
+    ("webhook", "test_webhook", lambda id: {"webhook_id": id}),
+    ("webhook", "delete_webhook", lambda id: {"webhook_id": id}),
 ]
 PREFIXES = {
     "inbox": "inb", "message": "msg", "thread": "thr", "draft": "dft", "scheduled": "msg", "approval": "apr",
-    "domain": "dom",
+    "domain": "dom", "webhook": "wh",
 }  # fmt: skip
 
 
@@ -185,9 +191,14 @@ async def test_every_tool_asks_for_a_permission(daimon: Daimon, agent: Agent) ->
         "remove_from_list": {"list": "block", "entries": ["example.com"]},
         "notify_operator": {"issue": "x"},
         "get_approval": {"approval_id": mine["approval"]},
+        "wait_for_approval": {"approval_id": mine["approval"]},
+        "rotate_key": {"key_id": "key_x"},
+        "revoke_key": {"key_id": "key_x"},
         **{tool: {"domain": mine["domain"]} for tool in ("get_domain", "verify_domain", "delete_domain")},
         "create_domain": {"domain": "second.example.com"},
         "remove_suppression": {"address": "gone@far.example"},
+        "create_webhook": {"url": HOOK, "events": ["message.received"]},
+        **{tool: {"webhook_id": mine["webhook"]} for tool in ("update_webhook", "delete_webhook", "test_webhook")},
     }
     for name, spec in TOOLS.items():
         arguments = given.get(name) or {
@@ -238,14 +249,14 @@ async def test_a_key_that_may_only_reply_writes_to_nobody_else(daimon: Daimon, a
 async def test_a_key_cannot_grant_more_than_it_has(daimon: Daimon, agent: Agent) -> None:
     own = await daimon.actor()
     maker = Actor(own.account_no, own.account_id, permissions=frozenset({"key_write", "message_read"}))
-    made = await daimon.operations.credentials.create_key(maker, name="second", inbox_no=None, tier=Tier.PRO)
+    made = await daimon.operations.keys.create_key(maker, CreateKey(name="second"))
     second = await daimon.operations.credentials.authenticate(made.result["api_key"])
     assert second.permissions == maker.permissions
     theirs = await stranger(daimon)
     with pytest.raises(Refused) as foreign:
-        await daimon.operations.credentials.revoke_key(theirs, made.result["id"])
+        await daimon.operations.keys.revoke_key(theirs, RevokeKey(key_id=made.result["id"]))
     with pytest.raises(Refused) as unknown:
-        await daimon.operations.credentials.revoke_key(theirs, new_id("key", 0))
+        await daimon.operations.keys.revoke_key(theirs, RevokeKey(key_id=new_id("key", 0)))
     assert await daimon.refusal(foreign.value) == await daimon.refusal(unknown.value)
 
 

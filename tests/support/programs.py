@@ -113,3 +113,13 @@ async def swaks(*arguments: str, env: Mapping[str, str] | None = None, seconds: 
     folders = [*root.glob("usr/lib/*/perl5/*"), root / "usr/share/perl5"]
     settings = {"PERL5LIB": ":".join(map(str, folders)), **(env or {})}
     return await run("perl", root / "usr/bin/swaks", *arguments, env=settings, seconds=seconds)
+
+
+async def curl(*arguments: str) -> Finished:
+    """Run curl, this machine's or the one that was put into .tools."""
+    own = shutil.which("curl")
+    words = ("--silent", "--show-error", "--max-time", "20", "--noproxy", "*", *arguments)
+    if own is not None:
+        return await run(own, *words)
+    root = tool("debs/curl")
+    return await run(root / "usr/bin/curl", *words, env={"LD_LIBRARY_PATH": ":".join(map(str, root.glob("usr/lib/*")))})

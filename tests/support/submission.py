@@ -33,4 +33,4 @@ async def submit(
     addresses = tuple(each.address for each in people)
     envelope = Envelope(mail_from=mail_from, rcpt_to=addresses, recipients=people, ret=ret, envid=envid)
     letter = eml(sender=ROBO, to=addresses[0], subject="Handed in") if content is None else content
-    return await daimon.operations.submitting.accept(await program(daimon), envelope, PROGRAM, letter)
+    return (await daimon.operations.submitting.accept(await program(daimon), envelope, PROGRAM, letter)).id

@@ -31,9 +31,22 @@ class Account:
     sending_stopped_at: int | None = None
     sending_stopped_why: str | None = None
 
+    def check_may_send(self) -> None:
+        """Raise ACCOUNT_SUSPENDED when the operator has suspended it, or its sending was stopped for abuse."""
+        if self.status is AccountStatus.SUSPENDED:
+            raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
+        if self.sending_stopped_at is not None:
+            raise Refused(RefusalCode.ACCOUNT_SUSPENDED, reason="SENDING_STOPPED")
+
 
 EVERY_INBOX = "every_inbox"
 """Beside `message_ingest`, and never part of "all": mail is handed in for inboxes of all accounts. The operator's."""
+
+
+OPERATOR, LOCAL, SMTP_PASSWORD, SERVER = "operator", "local", "smtp-password", "server"
+"""Whom the audit log names where there is no key; `local` is this machine's own agent."""
+SMTP = "smtp"
+"""The face of mail programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +55,8 @@ class Actor:
 
     `inbox_no` is set for inbox keys: nothing else of the account exists for them. `permissions` None means all.
     `read_only` is a session's own promise (a start-up option) and can only take away. `here` is the id of the inbox
-    that one call is about: messages, threads and drafts elsewhere do not exist for it.
+    that one call is about: messages, threads and drafts elsewhere do not exist for it. `face` is the way the call came
+    (mcp, rest, smtp, cli, page), for the audit log; `operator` says that it is the operator's own.
     """
 
     account_no: int
@@ -52,6 +66,17 @@ class Actor:
     permissions: frozenset[str] | None = None
     read_only: bool = False
     here: str | None = None
+    face: str = ""
+    operator: bool = False
+
+    @property
+    def who(self) -> str:
+        """Whom the audit log names: a key by its id."""
+        if self.operator:
+            return OPERATOR
+        if self.key_id is not None:
+            return self.key_id
+        return SMTP_PASSWORD if self.face == SMTP else LOCAL
 
     def holds(self, permission: str) -> bool:
         """Whether this actor may do what `permission` names."""

@@ -106,6 +106,23 @@ class DomainsChanged:
     taken: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EventRecorded:
+    """An event of an account was put down, `seq` in the log; `hooks` are the webhooks that are to be told."""
+
+    account_no: int
+    inbox_no: int | None
+    seq: int
+    hooks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HookChanged:
+    """Something of a webhook may be due that no event tells of: it was made active, or is to be sent events again."""
+
+    webhook_no: int
+
+
 Change = (
     MessageAdded
     | MessageChanged
@@ -117,4 +134,6 @@ Change = (
     | SpoolChanged
     | CredentialsChanged
     | DomainsChanged
+    | EventRecorded
+    | HookChanged
 )

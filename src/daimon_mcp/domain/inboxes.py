@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from daimon_mcp.domain.oversight import AfterUntrusted, Mode
 from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
 
 USERNAME = re.compile(r"^[a-z0-9](?:[a-z0-9._-]{1,30})[a-z0-9]\Z")
@@ -40,7 +41,10 @@ _NOUNS = [
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """An address an agent owns."""
+    """An address an agent owns.
+
+    `oversight`, `after_untrusted` and `paused` are what the operator lets it do by itself.
+    """
 
     no: int
     id: str
@@ -55,6 +59,9 @@ class Inbox:
     last_received_at: int | None
     created_at: int
     deleted_at: int | None = None
+    oversight: Mode = Mode.AUTONOMOUS
+    after_untrusted: AfterUntrusted = AfterUntrusted.ALLOW
+    paused: bool = False
 
 
 def check_username(username: str) -> None:

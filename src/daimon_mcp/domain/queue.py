@@ -44,6 +44,7 @@ class MessageStatus(StrEnum):
     FAILED = "failed"
     OUTCOME_UNKNOWN = "outcome_unknown"
     CANCELLED = "cancelled"
+    REJECTED = "rejected"  # by the operator, or by time: it was held and is not sent
     RECEIVED = "received"
 
     @property
@@ -60,6 +61,7 @@ _FINAL = frozenset(
         MessageStatus.FAILED,
         MessageStatus.OUTCOME_UNKNOWN,
         MessageStatus.CANCELLED,
+        MessageStatus.REJECTED,
     }
 )
 

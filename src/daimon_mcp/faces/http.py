@@ -4,8 +4,9 @@ host check."""
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator, Collection, Generator
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import cast
 
 import anyio
@@ -16,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daimon_mcp import __version__
@@ -54,7 +55,8 @@ def build_http_app(
 
     return Starlette(
         routes=[
-            *_Rest(operations).routes,
+            _Lazy(_described, "/openapi.json", "/v1/openapi.json", "/docs", "/llms.txt", "/llms-full.txt"),
+            _Lazy(partial(_rest, operations), "/v1/"),
             Route("/healthz", healthz),
             *operator_pages(operations),
             *file_links(operations, ToolDialect(NAMES)),
@@ -70,28 +72,40 @@ def build_http_app(
     )
 
 
-class _Rest:
-    """REST, loaded at its first request: who never asks pays for none of it."""
+class _Lazy(BaseRoute):
+    """An application with paths of its own, loaded at its first request: who never asks pays for none of it.
 
-    def __init__(self, operations: Operations) -> None:
-        self._operations = operations
+    It has all of `paths`, and what is below those that end in a slash. (Starlette's own patterns stop at a line end.)
+    """
+
+    def __init__(self, load: Callable[[], ASGIApp], *paths: str) -> None:
+        self._load = load
+        self._paths = paths
         self._loading = anyio.Lock()
         self._app: ASGIApp | None = None
 
-    @property
-    def routes(self) -> list[Route]:
-        """All paths below /v1, whatever the method."""
-        return [Route("/v1", self), Route("/v1/{path:path}", self)]
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        here = scope["type"] == "http" and any(
+            scope["path"] == each.rstrip("/") or (each.endswith("/") and scope["path"].startswith(each))
+            for each in self._paths
+        )
+        return (Match.FULL, {}) if here else (Match.NONE, {})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if app is None:
             async with self._loading:
-                app = self._app = self._app or await anyio.to_thread.run_sync(_load_rest, self._operations)
+                app = self._app = self._app or await anyio.to_thread.run_sync(self._load)
         await app(scope, receive, send)
 
 
-def _load_rest(operations: Operations) -> ASGIApp:
+def _described() -> ASGIApp:
+    from daimon_mcp.faces.rest.described import described
+
+    return described()
+
+
+def _rest(operations: Operations) -> ASGIApp:
     from daimon_mcp.faces.rest.app import RestApp
 
     return RestApp(operations)

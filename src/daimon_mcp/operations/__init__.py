@@ -6,7 +6,9 @@ from pathlib import Path
 
 from daimon_mcp.operations.abuse import Abuse
 from daimon_mcp.operations.accounts import Accounts
+from daimon_mcp.operations.approving import Approving
 from daimon_mcp.operations.attachments import Attachments
+from daimon_mcp.operations.auditing import Auditing
 from daimon_mcp.operations.backlog import Backlog
 from daimon_mcp.operations.changelog import Changelog
 from daimon_mcp.operations.completing import Completing
@@ -17,6 +19,8 @@ from daimon_mcp.operations.directory import Directory
 from daimon_mcp.operations.domain_keys import DomainKeys
 from daimon_mcp.operations.domains import Domains
 from daimon_mcp.operations.drafts import Drafts
+from daimon_mcp.operations.event_payloads import EventPayloads
+from daimon_mcp.operations.events import Events
 from daimon_mcp.operations.explaining import Explaining
 from daimon_mcp.operations.extracting import Extracting
 from daimon_mcp.operations.fetching import Fetching
@@ -25,6 +29,8 @@ from daimon_mcp.operations.file_links import FileLinks
 from daimon_mcp.operations.filing import Filing
 from daimon_mcp.operations.folder import Folder
 from daimon_mcp.operations.guidance import Guide
+from daimon_mcp.operations.hook_deliveries import HookDeliveries
+from daimon_mcp.operations.hook_secrets import HookSecrets
 from daimon_mcp.operations.inboxes import Inboxes
 from daimon_mcp.operations.ingesting import Ingesting
 from daimon_mcp.operations.intake import Intake
@@ -32,6 +38,7 @@ from daimon_mcp.operations.joining import Joining
 from daimon_mcp.operations.keys import Keys
 from daimon_mcp.operations.lists import Lists
 from daimon_mcp.operations.messages import Messages
+from daimon_mcp.operations.oversight import Oversight
 from daimon_mcp.operations.policing import Policing
 from daimon_mcp.operations.queueing import Queueing
 from daimon_mcp.operations.receiving import Authenticating, Receiving
@@ -47,11 +54,13 @@ from daimon_mcp.operations.submitted import Submitted
 from daimon_mcp.operations.submitters import Submitters
 from daimon_mcp.operations.submitting import Submitting
 from daimon_mcp.operations.suppressing import Suppressing
+from daimon_mcp.operations.telling import Telling
 from daimon_mcp.operations.threads import Threads
 from daimon_mcp.operations.upgrades import Upgrades
 from daimon_mcp.operations.uploading import Uploading
 from daimon_mcp.operations.waiting import Waiting
 from daimon_mcp.operations.watching import Watching
+from daimon_mcp.operations.webhooks import Webhooks
 from daimon_mcp.texts import Texts
 
 
@@ -73,6 +82,7 @@ class Operations:
         core.verp_key = self.credentials.derive("verp")
         self.keys = Keys(core, self.credentials)
         self.upgrades = Upgrades(core, self.credentials)
+        self.approving = Approving(core, self.upgrades)
         self.accounts = Accounts(core, self.credentials)
         self.figures = Figures(core, self.accounts)
         self.inboxes = Inboxes(core, self.credentials)
@@ -119,5 +129,13 @@ class Operations:
         self.delivering = Delivering(core, reports, self.signing)
         self.fetching = Fetching(core, self.spool, self.directory)
         self.suppressing = Suppressing(core)
+        self.oversight = Oversight(core)
+        self.auditing = Auditing(core)
         self.queueing = Queueing(core)
+        payloads = EventPayloads(core, self.messages)
+        hook_secrets = HookSecrets(self.credentials)
+        self.events = Events(core, payloads)
+        self.webhooks = Webhooks(core, hook_secrets)
+        self.hook_deliveries = HookDeliveries(core, self.webhooks, payloads)
+        self.telling = Telling(core, hook_secrets, payloads)
         self.guide = Guide(self.texts, self.upgrades)

@@ -16,6 +16,7 @@ from daimon_mcp.domain.accounts import AccountStatus
 from daimon_mcp.domain.changes import CredentialsChanged
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, SECOND, Clock, day_period
 from daimon_mcp.domain.refusals import RefusalCode, Refused
+from daimon_mcp.operations.auditing import note_operator
 from daimon_mcp.operations.core import Core
 from daimon_mcp.store import accounts, events
 from daimon_mcp.store import compiled as sql
@@ -162,14 +163,21 @@ class Abuse:
         log.warning("smtp abuse of account %d: %s, %d in ten minutes", account_no, kind, count)
         await self._core.database.write(run)
 
-    async def resume(self, account_id: str) -> bool:
-        """Let an account send again; False if its sending was not stopped. Raises ACCOUNT_NOT_FOUND."""
+    async def resume(self, account_id: str, *, by: str = "cli") -> bool:
+        """Let an account send again, `by` which way of the operator's; False if its sending was not stopped.
+
+        Raises ACCOUNT_NOT_FOUND.
+        """
         account = await accounts.account_by_id(self._core.database, account_id)
         if account is None or account.status is not AccountStatus.ACTIVE:
             raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
         for kind in Kind:
             self._told.pop((account.no, kind), None)
             self._counts[kind].forget(account.no)
-        return bool(
-            await self._core.database.write(lambda tx: tx.run(sql.account_resume_sending, account_no=account.no))
-        )
+        now = self._core.clock.now()
+
+        def run(tx: Transaction) -> bool:
+            note_operator(tx, "resume_sending", account.id, by=by, now=now, account_no=account.no)
+            return bool(tx.run(sql.account_resume_sending, account_no=account.no))
+
+        return await self._core.database.write(run)

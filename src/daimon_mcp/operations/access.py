@@ -66,7 +66,7 @@ async def message(core: Core, actor: Actor, reference: str, within: Inbox | None
     found = await messages.by_id(core.database, canonical_id(reference))
     if found is None or (within is not None and found.inbox_no != within.no) or _elsewhere(actor, found.inbox_id):
         raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
-    if found.deleted_at is not None and found.status != MessageStatus.CANCELLED:
+    if found.deleted_at is not None and found.status not in (MessageStatus.CANCELLED, MessageStatus.REJECTED):
         raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
     if not _visible(actor, await inboxes.by_no(core.database, found.inbox_no)):
         raise Refused(RefusalCode.MESSAGE_NOT_FOUND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
@@ -11,6 +12,7 @@ from daimon_mcp.domain.domains import DomainStatus
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused
 from daimon_mcp.domain.tiers import Limits, next_tier, usage_facts
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.credentials import Credentials
 from daimon_mcp.store import accounts as rows
@@ -45,6 +47,10 @@ class Accounts:
 
             self._local = await self._core.database.write(run)
         return self._local
+
+    async def operators_local(self) -> Actor:
+        """The operator, acting on this machine's own account by the command line."""
+        return replace(await self.local_actor(), face="cli", operator=True)
 
     async def get_account(self, actor: Actor) -> Outcome:
         """Tier, limits, usage."""
@@ -140,6 +146,9 @@ class Accounts:
         actor.require_account()
         actor.require("credentials_read")
         account = await self._smtp_account(actor)
+        now = self._core.clock.now()
+        # A secret is shown: that is put on record, as little else that only reads is.
+        await self._core.database.write(lambda tx: note(tx, actor, "get_smtp_credentials", account.id, now=now))
         return Outcome(
             key="get_smtp_credentials" + (".listening" if self._core.submission else ".off"),
             result=self._smtp(account),
@@ -158,6 +167,7 @@ class Accounts:
 
         def run(tx: Transaction) -> Account:
             tx.run(sql.account_rotate_smtp, account_no=account.no, now=now)
+            note(tx, actor, "rotate_smtp_password", account.id, now=now)
             tx.announce(CredentialsChanged(account.no, account.id))
             return rows.account_in(tx, account.no)
 

@@ -20,6 +20,7 @@ from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused
 from daimon_mcp.mail.filenames import safe_filename
 from daimon_mcp.operations import access, handles
 from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.exposure import read_outside_mail
 from daimon_mcp.operations.extracting import PENDING, Extracting
 from daimon_mcp.operations.file_links import FileLinks, owner_of
 from daimon_mcp.operations.folder import Folder
@@ -67,6 +68,8 @@ class Attachments:
             raise handles.missing()
         if held.text_status == PENDING and self._extracting.is_reading:
             held = await self._extracting.read_soon(actor, held)
+        if held.message_id is not None:
+            await read_outside_mail(core, actor)
         text, next_offset = clip(held.text or "", request.offset, request.max_tokens)
         found: dict[str, Any] = json.loads(held.facts_json) if held.facts_json else {}
         status = held.text_status or "none"

@@ -10,6 +10,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.exposure import read_outside_mail
 from daimon_mcp.operations.places import inbox_for, place_number, read_place
 from daimon_mcp.operations.requests import Id, Request
 from daimon_mcp.operations.views import Of, cursor, message_view
@@ -52,6 +53,8 @@ class Changelog:
             happened.setdefault(change.message_id, []).append(change)
         until = page[-1].n if page else place
         found = await core.database.all(sql.changed_messages, inbox_no=inbox_no, after=place, until=until)
+        if found:
+            await read_outside_mail(core, actor)
         views = {listed.id: message_view(listed) for listed in map(messages.listed_of, found)}
         told: list[dict[str, Any]] = [
             {

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import anyio
 
@@ -14,6 +14,7 @@ from daimon_mcp.changes.bus import LocalBus
 from daimon_mcp.domain.clock import DAY, HOUR, MINUTE, Clock
 from daimon_mcp.domain.refusals import Fact
 from daimon_mcp.domain.tiers import DEFAULT_LIMITS, Limits, Tier
+from daimon_mcp.domain.webhooks import HookAnswer, HookRequest
 from daimon_mcp.store.blobs import Blobs
 from daimon_mcp.store.database import Database
 
@@ -61,6 +62,12 @@ class Policy:
     abuse_stops_sending: bool = False
     bootstrap: Literal["off", "loopback", "on"] = "off"  # from where a first inbox may be asked for without a key
     join_code: str | None = None  # that must be said with it
+    guard: Literal["hold", "report", "off"] = "hold"  # what becomes of mail with secrets in it
+    hook_retry_for: int = DAY  # how long an event is tried to be told to a webhook
+    hook_log_kept: int = 30 * DAY
+    hook_unhealthy_after: int = 5  # failures in a row
+    hooks_on_loopback: bool = True  # webhooks may be on this machine, if their URL says so
+    hooks_on_site: bool = False  # webhooks may be at addresses of a private network
     most_queued: int = 100_000  # recipients that wait for the relay, beyond which mail is put off
     most_spooled: int = 1 << 30  # octets acknowledged and not filed, beyond which mail is put off
 
@@ -77,6 +84,18 @@ class Policy:
 
 def _no_resolver() -> Resolver:
     raise LookupError("there is no resolver here")
+
+
+class Poster(Protocol):
+    """Posts to webhooks."""
+
+    async def post(self, request: HookRequest) -> HookAnswer:
+        """Post it, once; whatever goes wrong is an answer too."""
+        ...
+
+
+def _no_poster() -> Poster:
+    raise LookupError("nothing here posts to webhooks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +141,10 @@ class Core:
     account_domains: set[str] = field(default_factory=set[str])
     # The process's resolver, made when first asked for.
     resolving: Callable[[], Resolver] = _no_resolver
+    # What posts to webhooks, made when first asked for.
+    posting: Callable[[], Poster] = _no_poster
+    # When actors were last seen to read outside mail: what is on record, so that it is not written each time.
+    exposed_at: dict[str, int] = field(default_factory=dict[str, int])
     # Under which return paths are signed (domain/verp.py).
     verp_key: bytes = b""
 

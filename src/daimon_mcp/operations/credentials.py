@@ -10,20 +10,19 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import json
 import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daimon_mcp.domain.accounts import EVERY_INBOX, Account, AccountStatus, Actor
-from daimon_mcp.domain.changes import KeyChanged
-from daimon_mcp.domain.clock import MINUTE, SECOND, iso, iso_or_none
+from daimon_mcp.domain.accounts import AccountStatus, Actor
+from daimon_mcp.domain.clock import MINUTE, SECOND
 from daimon_mcp.domain.ids import new_id
-from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
+from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.tiers import Tier
-from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.auditing import note_operator
+from daimon_mcp.operations.core import Core
 from daimon_mcp.store import accounts as rows
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
@@ -34,6 +33,7 @@ PERMISSIONS = frozenset(
         "draft_read", "draft_write", "list_read", "list_write",
         "inbox_read", "inbox_create", "inbox_update", "inbox_delete", "account_read", "account_upgrade",
         "credentials_read", "credentials_write", "key_read", "key_write", "domain_read", "domain_write",
+        "event_read", "webhook_read", "webhook_write",
     }
 )  # fmt: skip
 
@@ -138,6 +138,7 @@ class Credentials:
         inbox_no: int | None = None,
         name: str = "",
         permissions: frozenset[str] | None = None,
+        expires_at: int | None = None,
     ) -> tuple[str, str]:
         """Make a key inside a write; its id and the key itself, which is shown once."""
         now = self._core.clock.now()
@@ -153,11 +154,15 @@ class Credentials:
             name=name,
             permissions=permissions,
             now=now,
+            expires_at=expires_at,
         )
         return key_id, key
 
-    async def authenticate(self, key: str) -> Actor:
-        """Who holds this key. Raises UNAUTHORIZED (unknown, revoked, expired) or ACCOUNT_SUSPENDED."""
+    async def authenticate(self, key: str, face: str = "") -> Actor:
+        """Who holds this key and calls by `face`.
+
+        Raises UNAUTHORIZED (unknown, revoked, expired) or ACCOUNT_SUSPENDED.
+        """
         stored = await rows.key_by_hash(self._core.database, hash_key(key)) if key.startswith("dm_") else None
         now = self._core.clock.now()
         if stored is None or (stored.expires_at is not None and stored.expires_at <= now):
@@ -167,85 +172,7 @@ class Credentials:
         if self._touched.get(stored.id, stored.last_used_at or 0) + MINUTE < now:
             self._touched[stored.id] = now
             await self._core.database.write(lambda tx: tx.run(sql.key_touch, id=stored.id, now=now))
-        return Actor(stored.account_no, stored.account_id, stored.id, stored.inbox_no, stored.permissions)
-
-    async def list_keys(self, actor: Actor) -> Outcome:
-        """The account's keys, without the keys themselves."""
-        actor.require_account()
-        actor.require("key_read")
-        found = await self._core.database.all(sql.keys_of_account, account_no=actor.account_no)
-        keys: list[dict[str, Any]] = []
-        for id_, hint, name, address, permissions, created_at, last_used_at, expires_at, revoked_at in found:
-            keys.append(
-                {
-                    "id": id_,
-                    "key": f"{hint}…",
-                    "name": name,
-                    "inbox": address,
-                    "permissions": None if permissions is None else json.loads(permissions),
-                    "created_at": iso(created_at),
-                    "last_used_at": iso_or_none(last_used_at),
-                    "expires_at": iso_or_none(expires_at),
-                    "status": "revoked" if revoked_at else "active",
-                }
-            )
-        return Outcome(key="list_keys", result={"keys": keys, "total": len(keys)})
-
-    async def create_key(
-        self,
-        actor: Actor,
-        *,
-        name: str,
-        inbox_no: int | None,
-        tier: Tier,
-        permissions: frozenset[str] | None = None,
-    ) -> Outcome:
-        """A further key of this account, shown once, with all that its maker may do, or `permissions` alone.
-
-        A key can never grant what its maker lacks. Raises FORBIDDEN, INVALID_REQUEST for permissions that do not exist.
-        """
-        actor.require_account()
-        actor.require("key_write")
-        if permissions is not None and (not permissions or permissions - PERMISSIONS):
-            raise invalid("permission", f"must be some of {', '.join(sorted(PERMISSIONS))}", "message_ingest")
-        for each in permissions or ():
-            actor.require(each)
-        narrowed = actor.permissions if permissions is None else permissions
-
-        def run(tx: Transaction) -> tuple[str, str]:
-            return self.issue_key(
-                tx, account_no=actor.account_no, tier=tier, inbox_no=inbox_no, name=name, permissions=narrowed
-            )
-
-        key_id, key = await self._core.database.write(run)
-        return Outcome(key="create_key", result={"id": key_id, "api_key": key, "name": name})
-
-    async def create_ingest_key(self, *, name: str) -> tuple[str, Outcome]:
-        """A key of the operator's own account that hands in mail for every inbox of the server and can do nothing else;
-        the account's id, and the key, shown once. Only for the operator's channel."""
-        now = self._core.clock.now()
-
-        def run(tx: Transaction) -> tuple[Account, tuple[str, str]]:
-            account = rows.account_in(tx, rows.operator_account(tx, now))
-            narrow = frozenset({"message_ingest", EVERY_INBOX})
-            return account, self.issue_key(tx, account_no=account.no, tier=account.tier, name=name, permissions=narrow)
-
-        account, (key_id, key) = await self._core.database.write(run)
-        return account.id, Outcome(key="create_key", result={"id": key_id, "api_key": key, "name": name})
-
-    async def revoke_key(self, actor: Actor, key_id: str) -> Outcome:
-        """End a key at once. Raises KEY_NOT_FOUND."""
-        actor.require_account()
-        actor.require("key_write")
-        now = self._core.clock.now()
-
-        def run(tx: Transaction) -> None:
-            if tx.one(sql.key_revoke, id=key_id, account_no=actor.account_no, now=now) is None:
-                raise Refused(RefusalCode.KEY_NOT_FOUND)
-            tx.announce(KeyChanged(key_id))
-
-        await self._core.database.write(run)
-        return Outcome(key="revoke_key", result={"id": key_id, "status": "revoked"})
+        return Actor(stored.account_no, stored.account_id, stored.id, stored.inbox_no, stored.permissions, face=face)
 
     # -- the operator's passcode -------------------------------------------------------------------------------------
 
@@ -259,7 +186,13 @@ class Credentials:
         salt = secrets.token_bytes(16)
         digest = await asyncio.to_thread(hashlib.scrypt, chosen.encode(), salt=salt, **_SCRYPT)
         value = f"{salt.hex()}:{digest.hex()}"
-        await self._core.database.write(lambda tx: tx.run(sql.meta_put, key=_PASSCODE, value=value))
+        now = self._core.clock.now()
+
+        def run(tx: Transaction) -> None:
+            tx.run(sql.meta_put, key=_PASSCODE, value=value)
+            note_operator(tx, "set_passcode", None, by="cli", now=now)
+
+        await self._core.database.write(run)
         return chosen
 
     async def check_passcode(self, passcode: str) -> bool:

@@ -6,16 +6,19 @@ scheduler, and by the release of parked mail.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from daimon_mcp.domain.changes import MessageAdded, MessageChanged, QueueChanged
+from daimon_mcp.domain.events import event_of_status
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.inboxes import ROLE_LOCAL_PARTS, Inbox, split_subaddress
 from daimon_mcp.domain.lists import Direction, Hold, verdict
+from daimon_mcp.domain.oversight import Mode
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus
 from daimon_mcp.operations.bouncing import apply_report, reported_message
 from daimon_mcp.operations.settling import settle_status
-from daimon_mcp.store import accounts, events, inboxes, lists, messages, queue
+from daimon_mcp.store import accounts, contacts, events, inboxes, lists, messages, queue
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Database, Transaction
 from daimon_mcp.store.messages import Content, NewMessage, StoredMessage
@@ -23,6 +26,8 @@ from daimon_mcp.store.queue import StoredQueue
 
 # Mail whose sender nobody vouches for; mail of servers that are trusted is not looked at.
 UNAUTHENTICATED = "unauthenticated"
+# A copy for the operator of what a monitored inbox sent.
+MONITORED = "monitored"
 # What a local recipient that is gone by now is answered with (RFC 3463 §3.2).
 NO_SUCH_INBOX = "550 5.1.1 no such inbox here"
 
@@ -105,6 +110,7 @@ def receive_copy(
     authentication: dict[str, Any] | None = None,
     hold: Hold | None = None,
     delivery_no: int | None = None,
+    labels: Sequence[str] = (),
 ) -> str:
     """Place an inbound copy in an inbox, with its event; the new message's id.
 
@@ -128,6 +134,9 @@ def receive_copy(
         senders = [each for each in (content.from_["email"], mail_from) if each]
         hold_reason = verdict(lists.for_inbox(tx, inbox.account_no, inbox.no, Direction.RECEIVE), senders) or hold
     mailbox = inboxes.INBOX if hold_reason is None else inboxes.SPAM
+    if hold_reason is None:
+        contacts.heard(tx, inbox.no, [content.from_["email"]], at=now)
+    unvouched = authentication is not None and authentication.get("verdict") in ("fail", "none")
     placed = messages.place(
         tx,
         NewMessage(
@@ -144,7 +153,7 @@ def receive_copy(
             thread_seq=thread_seq,
             hold_reason=hold_reason,
             authentication=authentication or {},
-            labels=[UNAUTHENTICATED] if authentication and authentication["verdict"] in ("fail", "none") else [],
+            labels=[*labels, UNAUTHENTICATED] if unvouched else labels,
         ),
     )
     if inbox.deleted_at is not None:
@@ -160,15 +169,14 @@ def receive_copy(
 def tell_received(
     tx: Transaction, inbox: Inbox, message: StoredMessage, now: int, *, related_thread_id: str | None
 ) -> None:
-    """The event and the bell for mail that has come to an inbox, now or out of quarantine."""
-    events.record(
-        tx,
-        "message.received",
-        account_no=inbox.account_no,
-        inbox_no=inbox.no,
-        now=now,
-        payload={"inbox_id": inbox.id, "message_id": message.id, "thread_id": message.thread_id},
-    )
+    """The events and the bell for mail that has come to an inbox, now or out of quarantine."""
+    payload = {"inbox_id": inbox.id, "message_id": message.id, "thread_id": message.thread_id}
+    told = ["message.received"]
+    if message.kind != "bounce":
+        ours = tx.one(sql.thread_is_ours, thread_seq=message.thread_seq, related=related_thread_id or "")
+        told += [] if ours is None else ["message.reply"]
+    for each in told:
+        events.record(tx, each, account_no=inbox.account_no, inbox_no=inbox.no, now=now, payload=payload)
     tx.announce(added(inbox, message, related_thread_id))
 
 
@@ -195,11 +203,13 @@ def let_go(
 ) -> MessageStatus:
     """Send a message that is in Sent: copies for local recipients, the others become due now. Its new status.
 
-    `domain` is the server's own, where the operator's inbox is.
+    Its recipients are known to the inbox from now on. Of a monitored inbox the operator gets a copy. `domain` is the
+    server's own, where the operator's inbox is.
     """
     inbox = inboxes.one_in(tx, queued.inbox_no)
     served: set[int] = set()
-    for delivery in queue.deliveries_in(tx, queued.no):
+    recipients = queue.deliveries_in(tx, queued.no)
+    for delivery in recipients:
         if delivery.transport != queue.LOCAL:
             continue
         target, tag = destination(tx, delivery.recipient, domain=domain, now=now)
@@ -216,13 +226,18 @@ def let_go(
             served.add(target.no)
             receive_copy(tx, target, content, mail_from=queued.mail_from, tag=tag, now=now)
         tx.run(sql.delivery_local, delivery_no=delivery.no, new_state=DeliveryState.DELIVERED, now=now, reply_text=None)
+    # Those of the envelope alone: who is named in a header and gets nothing has not been written to.
+    contacts.written(tx, inbox.no, [each.recipient for each in recipients], at=now)
+    if inbox.oversight is Mode.MONITORED:
+        watching = operator_inbox(tx, domain, now)
+        if watching.no not in (inbox.no, *served):
+            receive_copy(tx, watching, content, mail_from=queued.mail_from, tag=None, now=now, labels=[MONITORED])
     if tx.run(sql.delivery_start, queue_no=queued.no, now=now):
         tx.announce(QueueChanged())
     status = settle_status(tx, message, queued.no, now)
     payload = {"inbox_id": inbox.id, "message_id": message.id, "thread_id": message.thread_id, "status": str(status)}
-    if status is not MessageStatus.QUEUED:  # that is told when the relay has settled it
-        events.record(
-            tx, f"message.{status}", account_no=queued.account_no, inbox_no=inbox.no, now=now, payload=payload
-        )
+    told = event_of_status(status)  # none for one that is queued: that is told when the relay has settled it
+    if told is not None:
+        events.record(tx, told, account_no=queued.account_no, inbox_no=inbox.no, now=now, payload=payload)
     tx.announce(MessageChanged(queued.account_no, inbox.no, inbox.id, message.id, message.thread_id))
     return status

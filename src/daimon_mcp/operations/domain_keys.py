@@ -23,6 +23,7 @@ from daimon_mcp.domain.domains import (
 )
 from daimon_mcp.domain.refusals import invalid
 from daimon_mcp.operations import domain_views
+from daimon_mcp.operations.auditing import note_operator
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.domain_checks import check_all
 from daimon_mcp.operations.signing import NewKey, Signing
@@ -93,6 +94,7 @@ class DomainKeys:
             if rows.keys_in(tx, name) != known:
                 raise invalid("domain", "got other keys just now; look again")
             self._store(tx, keys, now)
+            note_operator(tx, "rotate_dkim", None, by="cli", now=now, domain=name)
 
         await core.database.write(run)
         return [

@@ -27,6 +27,7 @@ from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.refusals import RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import Tier, is_higher
 from daimon_mcp.operations import domain_views
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.domain_checks import check_all
 from daimon_mcp.operations.domain_keys import DomainKeys, note_seen
@@ -107,6 +108,7 @@ class Domains:
                 if rows.of_account_in(tx, actor.account_no, name) is None:
                     self._check_may_have(tx, actor.account_no, name)
                     rows.insert_domain(tx, id=public_id, account_no=actor.account_no, name=name, token=token, now=now)
+                note(tx, actor, "create_domain", public_id, now=now, domain=name)
 
             await core.database.write(run)
         domain = await self._own(actor, name)
@@ -208,6 +210,7 @@ class Domains:
             rows.save_check(
                 tx, current, status=_status(current, proof), checks=domain_views.stored_checks(checked), now=now
             )
+            note(tx, actor, "verify_domain", current.id, now=now, domain=current.name, newly="yes" if newly else None)
             if newly:
                 events.record(
                     tx, "domain.verified", account_no=current.account_no, now=now, payload={"domain_id": current.id}
@@ -234,6 +237,7 @@ class Domains:
                 self._check_unused(tx, domain)
             if tx.one(sql.domain_delete, domain_no=domain.no, now=now) is None:
                 raise Refused(RefusalCode.DOMAIN_NOT_FOUND)
+            note(tx, actor, "delete_domain", domain.id, now=now, domain=domain.name)
             left = [status for _, status in tx.all(sql.domains_of_name, name=domain.name)]
             if not left and domain.name not in self._core.policy.domains:
                 tx.run(sql.dkim_drop, domain=domain.name)

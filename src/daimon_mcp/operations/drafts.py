@@ -18,6 +18,7 @@ from daimon_mcp.domain.inboxes import Inbox
 from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused
 from daimon_mcp.mail.addresses import Address
 from daimon_mcp.operations import access
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.handles import Attachment, kept, named
 from daimon_mcp.operations.outgoing import (
@@ -30,11 +31,12 @@ from daimon_mcp.operations.outgoing import (
     prepare,
     stored,
 )
-from daimon_mcp.operations.releasing import Releasing, withdraw
+from daimon_mcp.operations.releasing import Releasing
 from daimon_mcp.operations.replying import Derived, Replying, above, derived_content, with_quote
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, Request, refuse
 from daimon_mcp.operations.sending import Sending, Stored, Submission, check_send_at, ending, facts_of, message_result
 from daimon_mcp.operations.views import Of, cursor, draft_view, read_cursor
+from daimon_mcp.operations.withdrawing import withdraw
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import drafts as rows
 from daimon_mcp.store import inboxes, messages
@@ -91,7 +93,7 @@ class SendDraft(Request):
 
 _PEOPLE = ("to", "cc", "bcc")
 _PLAIN = ("subject", "body", "body_html", "in_reply_to", "thread_id")
-_STATES = {"scheduled": ".scheduled", "pending_upgrade": ".parked", "sent": ".sent"}
+_STATES = {"scheduled": ".scheduled", "pending_upgrade": ".parked", "pending_approval": ".held", "sent": ".sent"}
 
 
 class _Changed(Exception):
@@ -192,12 +194,13 @@ class Drafts:
                 created_at=now,
                 updated_at=now,
             )
+            note(tx, actor, "create_draft", public_id, now=now, inbox=inbox.id)
             return self._scheduled(tx, actor, inbox, public_id, ready, request.send_at, now)
 
         draft, result = await core.database.write(run)
         if draft.id != public_id:
             return self._shown("create_draft.existing", draft)
-        link = await self._sending.link(actor, result.parked, None) if result else None
+        link = await self._sending.link(actor, result, None) if result else None
         return replace(self._shown("create_draft" + _STATES.get(draft.state, ""), draft), link=link)
 
     def _scheduled(
@@ -337,7 +340,7 @@ class Drafts:
         await self._relate(actor, inbox, content, changes)
         timed = "send_at" in request.model_fields_set
         send_at = request.send_at if timed else draft.send_at
-        leaves = send_at is not None or (draft.state == "pending_upgrade" and not timed)
+        leaves = send_at is not None or (draft.state in ("pending_upgrade", "pending_approval") and not timed)
         if leaves:
             actor.require("message_send")
         if timed:  # a time that was set before may have passed meanwhile
@@ -349,10 +352,11 @@ class Drafts:
             self._same(tx, draft)
             self._take_back(tx, draft, now)
             tx.run(sql.draft_update, draft_no=draft.no, content_json_=self._dumped(content), send_at_=None, now=now)
+            note(tx, actor, "update_draft", draft.id, now=now)
             return self._scheduled(tx, actor, inbox, draft.id, ready, send_at, now)
 
         after, result = await core.database.write(run)
-        link = await self._sending.link(actor, result.parked, None) if result else None
+        link = await self._sending.link(actor, result, None) if result else None
         return replace(self._shown("update_draft" + _STATES.get(after.state, ""), after), link=link)
 
     @staticmethod
@@ -372,6 +376,7 @@ class Drafts:
             current = self._unsent(self._present(tx, draft.id))
             self._take_back(tx, current, now)
             tx.run(sql.draft_delete, draft_no=current.no)
+            note(tx, actor, "delete_draft", draft.id, now=now)
 
         await self._core.database.write(run)
         return Outcome(key="delete_draft", result={"id": draft.id, "deleted": True})
@@ -395,7 +400,7 @@ class Drafts:
         inbox = await inboxes.by_no(core.database, draft.inbox_no)
         assert inbox is not None
         if draft.message_no is not None:
-            return await self._already_queued(draft)
+            return await self._already_queued(actor, draft)
         ready = await self._ready(actor, inbox, draft.kind, draft.source_seq, draft.content)
         submission = self._submission(inbox, draft, ready, draft.send_at, request.reason)
         now = core.clock.now()
@@ -411,6 +416,7 @@ class Drafts:
             key=f"send_draft.{ending(core.policy, done.key)}",
             result=done.result,
             facts={**facts_of(core.policy, done.result), "draft": draft.id},
+            link=await self._sending.link(actor, done, request.reason),
         )
 
     @staticmethod
@@ -420,8 +426,8 @@ class Drafts:
         refused.reason = refused.reason or "PARKED"
         return refused
 
-    async def _already_queued(self, draft: StoredDraft) -> Outcome:
-        """A draft that is scheduled or parked: try to release what is parked, then say where it stands."""
+    async def _already_queued(self, actor: Actor, draft: StoredDraft) -> Outcome:
+        """A draft that is scheduled, held or parked: try to release what is parked, then say where it stands."""
         core = self._core
         assert draft.message_no is not None
         if draft.state == "pending_upgrade":
@@ -435,10 +441,14 @@ class Drafts:
         if message.deleted_at is not None:  # taken back meanwhile
             raise _Changed
         result = message_result(message)
-        known = ("scheduled", "pending_upgrade", "delivered", "bounced")
+        known = ("scheduled", "pending_upgrade", "pending_approval", "delivered", "bounced")
         key = message.status if message.status in known else "queued"
-        facts = {**facts_of(core.policy, result), "draft": draft.id}
-        return Outcome(key=f"send_draft.{ending(core.policy, key)}", result=result, facts=facts)
+        return Outcome(
+            key=f"send_draft.{ending(core.policy, key)}",
+            result=result,
+            facts={**facts_of(core.policy, result), "draft": draft.id},
+            link=await self._sending.link(actor, Stored(result, key), None),
+        )
 
     def _submission(
         self, inbox: Inbox, draft: StoredDraft, ready: Ready, send_at: int | None, reason: str | None
@@ -454,6 +464,7 @@ class Drafts:
             draft_id=draft.id,
             draft_no=draft.no,
             allow_duplicate=True,
+            operation="send_draft",
         )
 
     async def _ready(

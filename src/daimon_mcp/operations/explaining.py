@@ -13,6 +13,7 @@ from daimon_mcp.domain.queue import SANDBOX, DeliveryState, MessageStatus, reply
 from daimon_mcp.domain.refusals import Fact, invalid
 from daimon_mcp.mail.parse import parse_headers
 from daimon_mcp.operations import access
+from daimon_mcp.operations.approving import asked_about
 from daimon_mcp.operations.bouncing import complained
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.requests import Id, Request
@@ -120,6 +121,8 @@ class Explaining:
             "attempts_total": made,
             "attempts_left_out": made - len(tries),
         }
+        if (asked := await asked_about(core, message)) is not None:
+            result["approval"] = asked
         return Outcome(key="explain_delivery", result=result, facts=_facts(message, result, reports))
 
     def _delivery(
@@ -275,6 +278,8 @@ def _facts(message: StoredMessage, result: dict[str, Any], reports: list[CameBac
         "report": reports[0].id if reports else None,
         "upgrade": "yes" if message.status == MessageStatus.PENDING_UPGRADE else None,
         "scheduled": "yes" if message.status == MessageStatus.SCHEDULED else None,
+        "approval": asked["id"] if (asked := result.get("approval")) and asked["status"] == "pending" else None,
+        "rejected": "yes" if message.status == MessageStatus.REJECTED else None,
         "left_out": result["attempts_left_out"] or None,
         "sandbox": "yes" if any(each.get("remote") == SANDBOX for each in result["deliveries"]) else None,
     }

@@ -12,6 +12,7 @@ from daimon_mcp.domain.changes import MessageChanged
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
 from daimon_mcp.operations import access
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.dispatch import tell_received
 from daimon_mcp.operations.outgoing import clean_label, clean_labels
@@ -22,6 +23,7 @@ from daimon_mcp.store import inboxes, messages, threads
 from daimon_mcp.store.changes import What
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import StoredMessage
+from daimon_mcp.store.threads import StoredThread
 
 MOST_LABELS = 50  # of one message
 _CHUNK = 200  # messages of a thread that are filed in one write
@@ -129,10 +131,12 @@ class Filing:
         core = self._core
         wish = _Wish(request)
         message = await self._message(actor, request.message_id)
+        now = core.clock.now()
 
         def run(tx: Transaction) -> tuple[StoredMessage, bool]:
             before = _present(tx, message.seq)
             self._file(tx, actor, before, wish)
+            note(tx, actor, "update_message", message.id, now=now, move_to=wish.place_for(before))
             after = messages.in_tx(tx, message.seq)
             return after, before.hold_reason is not None and after.hold_reason is None
 
@@ -156,6 +160,7 @@ class Filing:
             else:
                 messages.move(tx, fresh, inboxes.TRASH, what=What.TRASHED, at=now)
             tx.announce(_changed(actor, fresh))
+            note(tx, actor, "delete_message", message.id, now=now, permanent="yes" if for_good else None)
             return for_good
 
         for_good = await core.database.write(run)
@@ -172,7 +177,7 @@ class Filing:
         wish = _Wish(request)
         thread = await access.thread(core, actor, request.thread_id)
 
-        count = await self._file_thread(actor, thread.seq, wish)
+        count = await self._file_thread(actor, thread, wish, "update_thread")
         stored = await threads.by_id(core.database, thread.id, actor.account_no)
         assert stored is not None
         result: dict[str, Any] = {"thread": {**thread_view(stored), "messages": []}, "messages_changed": count}
@@ -184,20 +189,22 @@ class Filing:
         thread = await access.thread(self._core, actor, request.thread_id)
         wish = _Wish(UpdateThread(thread_id=thread.id, move_to="trash"))
 
-        moved = await self._file_thread(actor, thread.seq, wish)
+        moved = await self._file_thread(actor, thread, wish, "delete_thread")
         result = {"deleted": True, "thread_id": thread.id, "messages_deleted": moved}
         return Outcome(key="delete_thread", result=result, facts={"thread": thread.id, "count": moved})
 
-    async def _file_thread(self, actor: Actor, thread_seq: int, wish: _Wish) -> int:
+    async def _file_thread(self, actor: Actor, thread: StoredThread, wish: _Wish, operation: str) -> int:
         """Do to every message of a thread what is wished, _CHUNK of them in one write; how many that altered.
 
         Others' writes come in between. What was done before a stop stays done, and doing it again does the rest.
         """
         core = self._core
+        thread_seq = thread.seq
         after = altered = 0
         while True:
+            now = core.clock.now()
 
-            def run(tx: Transaction, after: int = after) -> tuple[int, int | None]:
+            def run(tx: Transaction, after: int = after, now: int = now) -> tuple[int, int | None]:
                 found = tx.all(sql.thread_message_ids, thread_seq=thread_seq, after=after, limit=_CHUNK)
                 done = 0
                 for seq, _ in found:
@@ -206,6 +213,8 @@ class Filing:
                         done += self._file(tx, actor, message, wish, refresh=False)
                 if done:
                     threads.refresh_labels(tx, thread_seq)
+                if done or not after:
+                    note(tx, actor, operation, thread.id, now=now, messages=done)
                 return done, found[-1][0] if len(found) == _CHUNK else None
 
             done, following = await core.database.write(run)

@@ -8,20 +8,23 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from daimon_mcp.domain.accounts import AccountStatus, Actor
-from daimon_mcp.domain.changes import InboxChanged
+from daimon_mcp.domain.changes import InboxChanged, KeyChanged
 from daimon_mcp.domain.clock import HOUR, SECOND, iso
 from daimon_mcp.domain.domains import clean_name
 from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.inboxes import Inbox, alternatives, check_username, made_up_username
+from daimon_mcp.domain.oversight import AfterUntrusted, Mode, Rules, of_a_further_inbox
 from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import Tier, next_tier
 from daimon_mcp.operations import access
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.credentials import Credentials
+from daimon_mcp.operations.exposure import pass_on
 from daimon_mcp.operations.outgoing import has_controls
-from daimon_mcp.operations.releasing import withdraw
 from daimon_mcp.operations.requests import ClientId, Id, Request, check_notes
 from daimon_mcp.operations.views import Of, cursor, inbox_view, read_cursor
+from daimon_mcp.operations.withdrawing import withdraw
 from daimon_mcp.store import accounts as account_rows
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import domains, events
@@ -59,6 +62,13 @@ class UpdateInbox(Request):
 
 class DeleteInbox(Request):
     inbox: Id
+
+
+def _inherited(tx: Transaction, account_no: int) -> Rules:
+    """How a further inbox of an account is overseen: as those that it has, or as the last one that it had."""
+    found = tx.all(sql.inboxes_overseen, account_no=account_no)
+    found = found or tx.all(sql.inbox_newest_overseen, account_no=account_no)
+    return of_a_further_inbox([Rules(Mode(mode), AfterUntrusted(after), bool(paused)) for mode, after, paused in found])
 
 
 class Inboxes:
@@ -143,8 +153,10 @@ class Inboxes:
                     reason=None if free else "NONE_FREE",
                     suggestions=[f"{each}@{domain}" for each in free[:3]],
                 )
+            maker = actor
             is_first = not tx.all(sql.inboxes_created_since, account_no=account.no, since=-1)
             public_id = new_id("inb", now)
+            inherited = _inherited(tx, account.no)
             number = rows.insert_inbox(
                 tx,
                 id=public_id,
@@ -155,17 +167,29 @@ class Inboxes:
                 client_id=request.client_id,
                 now=now,
             )
-            _, inbox_key = self._credentials.issue_key(
+            tx.run(
+                sql.inbox_oversee,
+                inbox_no=number,
+                new_oversight=str(inherited.mode),
+                new_after_untrusted=str(inherited.after_untrusted),
+                new_paused=int(inherited.paused),
+            )
+            inbox_key_id, inbox_key = self._credentials.issue_key(
                 tx, account_no=account.no, tier=account.tier, inbox_no=number, name=f"inbox {address}"
             )
+            if actor is not None:
+                pass_on(tx, actor, inbox_key_id)
             account_key = None
             if is_first and (actor is None or actor.key_id is None):
-                _, account_key = self._credentials.issue_key(
+                account_key_id, account_key = self._credentials.issue_key(
                     tx, account_no=account.no, tier=account.tier, name="account"
                 )
+                maker = maker or Actor(account.no, account.id, account_key_id, face="rest")
+            assert maker is not None
             events.record(
                 tx, "inbox.created", account_no=account.no, inbox_no=number, now=now, payload={"inbox_id": public_id}
             )
+            note(tx, maker, "create_inbox", public_id, now=now, address=address)
             tx.announce(InboxChanged(account.no, number, public_id))
             return rows.one_in(tx, number), inbox_key, account_key, str(account.tier)
 
@@ -237,6 +261,8 @@ class Inboxes:
         if name is not None and (not name or has_controls(name)):
             raise invalid("display_name", "must be one line and not empty", "Support Bot")
 
+        now = self._core.clock.now()
+
         def run(tx: Transaction) -> Inbox:
             current = rows.one_in(tx, inbox.no)
             if current.deleted_at is not None:
@@ -250,6 +276,7 @@ class Inboxes:
                 new_display_name=current.display_name if name is None else name,
                 new_metadata=json.dumps(notes),
             )
+            note(tx, actor, "update_inbox", inbox.id, now=now)
             tx.announce(InboxChanged(inbox.account_no, inbox.no, inbox.id))
             return rows.one_in(tx, inbox.no)
 
@@ -268,12 +295,14 @@ class Inboxes:
             for (seq,) in tx.all(sql.queue_unsent_of_inbox, inbox_no=inbox.no):
                 withdraw(tx, seq, now=now)
                 tx.run(sql.draft_unlink_by_message, seq=seq)
-            tx.run(sql.keys_revoke_inbox, inbox_no=inbox.no, now=now)
+            for (key_id,) in tx.all(sql.keys_revoke_inbox, inbox_no=inbox.no, now=now):
+                tx.announce(KeyChanged(key_id))
             tx.run(sql.lists_drop_inbox, account_no=inbox.account_no, inbox_no=inbox.no)
             events.record(
                 tx, "inbox.deleted", account_no=inbox.account_no, inbox_no=inbox.no, now=now,
                 payload={"inbox_id": inbox.id},
             )  # fmt: skip
+            note(tx, actor, "delete_inbox", inbox.id, now=now, address=inbox.address)
             tx.announce(InboxChanged(inbox.account_no, inbox.no, inbox.id))
 
         await self._core.database.write(run)

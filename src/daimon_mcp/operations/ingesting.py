@@ -21,6 +21,7 @@ from daimon_mcp.mail.addresses import BadAddress, header_email, normalise
 from daimon_mcp.mail.delivered import delivery_fields
 from daimon_mcp.mail.headers import scan_headers
 from daimon_mcp.operations.arrivals import Arrival, too_large
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.directory import Directory
 from daimon_mcp.operations.policing import Policing
@@ -153,6 +154,7 @@ class Ingesting:
                     raise Refused(RefusalCode.IDEMPOTENCY_CONFLICT, reason="INGESTED", facts={"id": first})
                 return str(row[1])
             self._spool.put(tx, new)
+            note(tx, actor, "ingest_message", cid, now=now, recipients=len(addresses))
             for name in names:
                 tx.run(
                     sql.ingested_put,

@@ -53,7 +53,9 @@ class Joining:
         try:
             return await self._inboxes.create_first(request)
         except Refused:
-            self._asked[neighbours] = [each for each in self._asked.get(neighbours, ()) if each != at]
+            tries = self._asked.get(neighbours, [])
+            if at in tries:
+                tries.remove(at)
             raise
 
     def _count(self, neighbours: str) -> int:

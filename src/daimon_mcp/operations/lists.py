@@ -11,6 +11,7 @@ from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.lists import MAX_ENTRY, clean_entry
 from daimon_mcp.domain.refusals import FieldProblem
 from daimon_mcp.operations import access
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.requests import Id, Request, refuse
 from daimon_mcp.store import compiled as sql
@@ -122,12 +123,17 @@ class Lists:
             "kind": request.list,
         }
 
+        target = inbox.id if inbox else None
+
         def run(tx: Transaction) -> list[str]:
             if not add:
-                return [entry for entry in entries if tx.one(sql.list_drop, entry=entry, **where) is not None]
+                gone = [entry for entry in entries if tx.one(sql.list_drop, entry=entry, **where) is not None]
+                self._note(tx, actor, "remove_from_list", request, target, len(gone), now)
+                return gone
             done = [entry for entry in entries if tx.run(sql.list_put, entry=entry, created_at=now, **where) == 1]
             if tx.scalar(sql.lists_count, account_no=actor.account_no) > MOST_ENTRIES:
                 raise refuse([FieldProblem("entries", f"an account has at most {MOST_ENTRIES} entries")])
+            self._note(tx, actor, "add_to_list", request, target, len(done), now)
             return done
 
         done = await core.database.write(run)
@@ -139,3 +145,10 @@ class Lists:
         }
         facts = {"changed": len(done), "list": request.list, "direction": request.direction}
         return Outcome(key="add_to_list" if add else "remove_from_list", result=result, facts=facts)
+
+    @staticmethod
+    def _note(
+        tx: Transaction, actor: Actor, operation: str, request: ChangeList, target: str | None, entries: int, now: int
+    ) -> None:
+        about, direction = request.list, request.direction
+        note(tx, actor, operation, target, now=now, list=about, direction=direction, entries=entries)

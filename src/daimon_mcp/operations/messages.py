@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -13,10 +13,13 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.changes import MessageChanged
 from daimon_mcp.domain.clock import iso_or_none
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.domain.refusals import Fact, invalid
 from daimon_mcp.mail.parse import parse_headers
 from daimon_mcp.operations import access
+from daimon_mcp.operations.approving import asked_about
 from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.exposure import read_outside_mail
 from daimon_mcp.operations.places import latest_place
 from daimon_mcp.operations.reading import safe_html
 from daimon_mcp.operations.requests import Id, Moment, Request
@@ -33,7 +36,7 @@ from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import inboxes, messages, queue
 from daimon_mcp.store.compiled import Statement
 from daimon_mcp.store.database import Row, Transaction
-from daimon_mcp.store.messages import StoredMessage
+from daimon_mcp.store.messages import ListedMessage, StoredMessage
 
 CHARS_PER_TOKEN = 4
 Kind = Literal["human", "auto_reply", "bounce", "newsletter", "invite", "notification"]
@@ -130,6 +133,8 @@ def reading_facts(message: StoredMessage, result: Mapping[str, Any]) -> dict[str
         "unseen": "yes" if result.get("text_only_plain") else None,
         "differs": "yes" if result.get("alt_mismatch") and not result.get("text_only_plain") else None,
         "links": "yes" if len(result["links"]) < result["links_total"] else None,
+        "approval": asked["id"] if (asked := result.get("approval")) and asked["status"] == "pending" else None,
+        "rejected": "yes" if message.status == MessageStatus.REJECTED else None,
     }
 
 
@@ -162,6 +167,7 @@ class Messages:
         statement, values = await self._page(inbox, request, thread.seq if thread else 0, place)
         rows = await core.database.all(statement, **values)
         page = [messages.listed_of(row) for row in rows[: request.limit]]
+        await self._shows(actor, page)
         more = len(rows) > request.limit
         plain = not request.model_fields_set & _FILTERS
         result = {
@@ -217,6 +223,7 @@ class Messages:
         """One message with its text. Raises MESSAGE_NOT_FOUND."""
         actor.require("message_read")
         message = await access.message(self._core, actor, request.message_id)
+        await self._shows(actor, [message])
         result = await self.full(message, set(request.include or ()), request.max_tokens, request.offset)
         await self.mark_read(actor, message, request.mark_read, result)
         facts = {**reading_facts(message, result), "next_offset": result["next_offset"]}
@@ -229,10 +236,15 @@ class Messages:
         """
         actor.require("message_read")
         message = await access.message(self._core, actor, request.message_id)
+        await self._shows(actor, [message])
         include = _ALL if request.include is None else request.include
         result = await self.whole(message, set(include), request.max_tokens, request.offset)
         facts = {**reading_facts(message, result), "next_offset": result["next_offset"]}
         return Outcome(key="get_message", result=result, facts=facts)
+
+    async def _shows(self, actor: Actor, shown: Sequence[ListedMessage]) -> None:
+        if any(each.direction == "inbound" for each in shown):
+            await read_outside_mail(self._core, actor)
 
     async def whole(
         self, message: StoredMessage, include: set[str], max_tokens: int | None = None, offset: int = 0
@@ -244,6 +256,7 @@ class Messages:
         """The bytes of a message. Raises MESSAGE_NOT_FOUND."""
         actor.require("message_read")
         message = await access.message(self._core, actor, request.message_id)
+        await self._shows(actor, [message])
         content = await self._core.blobs.get(self._core.database, message.blob_hash)
         return Raw(message.id, content, message.blob_hash)
 
@@ -307,6 +320,8 @@ class Messages:
             queued = await queue.by_message(core.database, message.seq)
             found = await queue.deliveries(core.database, queued.no) if queued else []
             result["deliveries"] = [delivery_view(each) for each in found]
+            if (asked := await asked_about(core, message)) is not None:
+                result["approval"] = asked
         return result
 
     async def _bounce(self, message: StoredMessage, bounce: dict[str, Any]) -> dict[str, Any]:

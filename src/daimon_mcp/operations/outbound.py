@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from daimon_mcp.domain.changes import QueueChanged
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.oversight import HELD
 from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.dispatch import added, let_go
@@ -21,7 +22,8 @@ from daimon_mcp.store.queue import NewRecipient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
-    """A message with its envelope, judged and counted. `state` is one of the queue's; `counted` its time and periods.
+    """A message with its envelope, judged and counted. `state` is one of the queue's, or HELD; `counted` its time and
+    periods.
 
     `ret` and `envid` are DSN parameters of a submission; `origin` is how it came (`queue.TOOL`, `queue.SMTP`).
     """
@@ -48,6 +50,7 @@ class Outbound:
 
 _STATUS = {
     queue.WAITING: MessageStatus.PENDING_UPGRADE,
+    HELD: MessageStatus.PENDING_APPROVAL,
     queue.SCHEDULED: MessageStatus.SCHEDULED,
     queue.ACTIVE: MessageStatus.QUEUED,
 }

@@ -18,6 +18,7 @@ import orjson
 from pydantic import Field, WithJsonSchema
 
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.oversight import Finding
 from daimon_mcp.domain.refusals import FieldProblem, RefusalCode, Refused
 from daimon_mcp.mail.addresses import Address, BadAddress, parse_address_list
 from daimon_mcp.mail.compose import (
@@ -30,6 +31,7 @@ from daimon_mcp.mail.compose import (
     new_message_id,
 )
 from daimon_mcp.operations.core import Core
+from daimon_mcp.operations.guarding import inspect_mail
 from daimon_mcp.operations.handles import Attachment, File, loaded
 from daimon_mcp.operations.reading import understand
 from daimon_mcp.operations.requests import People, Request, alias, refuse
@@ -76,6 +78,7 @@ class Ready:
     fingerprint: str
     smtputf8: bool
     message_id: str
+    findings: tuple[Finding, ...] = ()  # what the guard found in it
 
 
 def people(field: str, value: Any) -> tuple[Address, ...]:
@@ -241,6 +244,7 @@ async def prepare(
     if len(composed) > limit:
         raise _too_large(len(composed), limit)
     content, _ = await understand(core, composed)
+    findings = await inspect_mail(core, content, composed)
     return Ready(
         content=content,
         recipients=recipients,
@@ -248,6 +252,7 @@ async def prepare(
         fingerprint=_fingerprint(outgoing, recipients),
         smtputf8=needs_smtputf8(outgoing) or any(not each.isascii() for each in recipients),
         message_id=own_id,
+        findings=findings,
     )
 
 

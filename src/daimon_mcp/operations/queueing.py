@@ -7,7 +7,9 @@ from typing import Any
 
 from daimon_mcp.domain.changes import MessageChanged, QueueChanged
 from daimon_mcp.domain.clock import iso, iso_or_none
+from daimon_mcp.domain.events import event_of_status
 from daimon_mcp.domain.queue import DeliveryState
+from daimon_mcp.operations.auditing import note_operator
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.settling import settle_status
 from daimon_mcp.store import compiled as sql
@@ -39,20 +41,21 @@ class Queueing:
 
     async def hold(self, selection: Selection) -> int:
         """Keep deliveries from being tried until they are released; how many. Those being tried now stay queued."""
-        return await self._move(selection, DeliveryState.QUEUED, DeliveryState.HELD)
+        return await self._move(selection, DeliveryState.QUEUED, DeliveryState.HELD, "hold_deliveries")
 
     async def release(self, selection: Selection) -> int:
         """Let held deliveries go, at once; how many."""
-        return await self._move(selection, DeliveryState.HELD, DeliveryState.QUEUED)
+        return await self._move(selection, DeliveryState.HELD, DeliveryState.QUEUED, "release_deliveries")
 
     async def retry(self, selection: Selection) -> int:
         """Try waiting deliveries now and not when their time has come; how many."""
-        return await self._move(selection, DeliveryState.QUEUED, DeliveryState.QUEUED)
+        return await self._move(selection, DeliveryState.QUEUED, DeliveryState.QUEUED, "retry_deliveries")
 
     async def cancel(self, selection: Selection) -> int:
         """Take deliveries out of the queue for good: nothing is sent, and their messages say so; how many."""
-        waiting = await self._move(selection, DeliveryState.QUEUED, DeliveryState.CANCELLED)
-        return waiting + await self._move(selection, DeliveryState.HELD, DeliveryState.CANCELLED)
+        verb = "cancel_deliveries"
+        waiting = await self._move(selection, DeliveryState.QUEUED, DeliveryState.CANCELLED, verb)
+        return waiting + await self._move(selection, DeliveryState.HELD, DeliveryState.CANCELLED, verb)
 
     async def _rows(self, selection: Selection, *, limit: int, after: int) -> list[Row]:
         if selection.id:
@@ -67,18 +70,25 @@ class Queueing:
             limit=limit,
         )
 
-    async def _move(self, selection: Selection, from_state: DeliveryState, new_state: DeliveryState) -> int:
+    async def _move(self, selection: Selection, from_state: DeliveryState, new_state: DeliveryState, verb: str) -> int:
+        target = selection.id or selection.message_id or None
         moved = after = 0
         while rows := await self._rows(selection, limit=PAGE, after=after):
             numbers = [row[0] for row in rows if row[3] == from_state]
             moved += await self._core.database.write(
-                lambda tx, numbers=numbers: self._move_some(tx, numbers, from_state, new_state)
+                lambda tx, numbers=numbers: self._move_some(tx, numbers, from_state, new_state, verb, target)
             )
             after = rows[-1][0]
         return moved
 
     def _move_some(
-        self, tx: Transaction, numbers: list[int], from_state: DeliveryState, new_state: DeliveryState
+        self,
+        tx: Transaction,
+        numbers: list[int],
+        from_state: DeliveryState,
+        new_state: DeliveryState,
+        verb: str,
+        target: str | None,
     ) -> int:
         now = self._core.clock.now()
         touched: dict[int, int] = {}
@@ -96,6 +106,8 @@ class Queueing:
                 touched[row[0]] = touched.get(row[0], 0) + 1
         for queue_no in touched:
             self._settle(tx, queue_no, now)
+        if touched:
+            note_operator(tx, verb, target, by="cli", now=now, deliveries=sum(touched.values()))
         if touched and new_state is DeliveryState.QUEUED:
             tx.announce(QueueChanged(retry=True))
         return sum(touched.values())
@@ -107,7 +119,8 @@ class Queueing:
         queued = queue.queue_of(row)
         message = messages.in_tx(tx, queued.message_seq)
         status = settle_status(tx, message, queue_no, now)
-        if str(status) != message.status and status.is_final:
+        told = event_of_status(status)
+        if str(status) != message.status and told is not None:
             payload = {
                 "inbox_id": message.inbox_id,
                 "message_id": message.id,
@@ -116,7 +129,7 @@ class Queueing:
             }
             events.record(
                 tx,
-                f"message.{status}",
+                told,
                 account_no=queued.account_no,
                 inbox_no=queued.inbox_no,
                 now=now,

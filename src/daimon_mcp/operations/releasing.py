@@ -10,23 +10,28 @@ from pydantic import Field
 from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.changes import MessageChanged, QueueChanged
 from daimon_mcp.domain.clock import MINUTE, SECOND, day_period, month_period
+from daimon_mcp.domain.oversight import Mode
 from daimon_mcp.domain.queue import DeliveryState, MessageStatus
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.mail.dsn import Failure
 from daimon_mcp.operations import access
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.dispatch import NO_SUCH_INBOX, is_here, let_go
+from daimon_mcp.operations.held import hold_parked, lapse
 from daimon_mcp.operations.reading import understand
 from daimon_mcp.operations.reports import Reports
 from daimon_mcp.operations.requests import Id, Request
 from daimon_mcp.operations.sending import count_sends
-from daimon_mcp.store import accounts, inboxes, messages, queue, usage
+from daimon_mcp.operations.withdrawing import withdraw
+from daimon_mcp.store import accounts, approvals, inboxes, messages, queue, usage
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.changes import What
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import Content, StoredMessage
 
 AFTER_FAILURE = 5 * MINUTE
+PAUSED_STEP = MINUTE  # how often scheduled mail of an inbox that may not send is tried again
 BURST_STEP = 5 * SECOND  # how often scheduled mail behind the limit of a minute is tried again
 
 
@@ -59,6 +64,7 @@ class Releasing:
             if not withdraw(tx, message.seq, now=now):
                 raise Refused(RefusalCode.SCHEDULED_NOT_FOUND)
             tx.run(sql.draft_unlink_by_message, seq=message.seq)
+            note(tx, actor, "cancel_scheduled", message.id, now=now)
 
         await self._core.database.write(run)
         return Outcome(key="cancel_scheduled", result={"id": message.id, "status": "cancelled"})
@@ -66,11 +72,18 @@ class Releasing:
     async def release_due(self) -> int:
         """Let go of scheduled mail whose time has come, and of parked mail whose limit has been reset; how many.
 
-        One message that fails does not keep the others; the first failure is raised when all have had their turn.
+        Questions about held mail that nobody answered in time end. One message that fails does not keep the others;
+        the first failure is raised when all have had their turn.
         """
         now = self._core.clock.now()
         released = 0
         failure: Exception | None = None
+        for row in await self._core.database.all(sql.approvals_lapsed, now=now):
+            unanswered = approvals.approval_of(row)
+            try:
+                await self._core.database.write(lambda tx, unanswered=unanswered: lapse(tx, unanswered, now))
+            except Exception as error:  # noqa: BLE001  raised below
+                failure = failure or error
         for (seq,) in await self._core.database.all(sql.queue_due, now=now):
             try:
                 released += await self.release(seq, count=False)
@@ -121,15 +134,18 @@ class Releasing:
             raise failure
 
     async def next_scheduled(self) -> int | None:
-        """When the next message is due that is scheduled, or parked behind a limit; epoch µs."""
-        row = await self._core.database.one(sql.queue_next_scheduled)
-        due = [*self._retries.values(), *(row if row and row[0] is not None else ())]
+        """When the next message is due that is scheduled, parked behind a limit, or held for too long; epoch µs."""
+        due = list(self._retries.values())
+        for statement in (sql.queue_next_scheduled, sql.approvals_next_lapse):
+            row = await self._core.database.one(statement)
+            due += [row[0]] if row and row[0] is not None else []
         return min(due, default=None)
 
     async def release(self, seq: int, *, count: bool) -> bool:
         """Let one waiting or scheduled message go; with `count` its sends are judged and counted now.
 
-        False if it has gone already. Raises Refused when the limits do not allow it yet; it waits on.
+        False if it has gone already, or waits for the operator's word. Raises Refused when the limits do not allow it
+        yet; it waits on.
         """
         core = self._core
         row = await core.database.one(sql.message_by_seq, seq=seq)
@@ -160,6 +176,11 @@ class Releasing:
         account = accounts.account_in(tx, queued.account_no)
         if account.status is AccountStatus.SUSPENDED:
             raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
+        inbox = inboxes.one_in(tx, queued.inbox_no)
+        if inbox.paused or inbox.oversight is Mode.READ_ONLY:
+            if queued.state == queue.SCHEDULED:
+                _put_off(tx, queued, now + PAUSED_STEP)
+            return False
         if queued.state == queue.SCHEDULED and not core.policy.limits[account.tier].may_send:
             return self._hold(tx, queued, seq, now)
         per_minute = core.policy.limits[account.tier].sends_per_minute
@@ -167,8 +188,12 @@ class Releasing:
             left = usage.last_minute(tx, account.no, now)
             # One that is over the limit alone goes when nothing else has: it was accepted, and would wait for ever.
             if left and left + queued.recipients > per_minute:
-                tx.run(sql.queue_defer, queue_no=queued.no, again_at=now + BURST_STEP)
+                _put_off(tx, queued, now + BURST_STEP)
                 return False
+        if queued.state == queue.WAITING and tx.one(sql.approval_open_of_message, seq=seq) is not None:
+            if core.policy.limits[account.tier].may_send:
+                hold_parked(tx, queued, seq, now)
+            return False
         leaves_at = max(now, queued.send_at or now)
         counted = (leaves_at, queued.counted_day, queued.counted_month)
         if count and queued.state == queue.WAITING:
@@ -236,16 +261,7 @@ class Releasing:
         return await self._reports.write(message, raw, message.from_["email"], failures, text="failed")
 
 
-def withdraw(tx: Transaction, seq: int, *, now: int, status: str = "cancelled") -> bool:
-    """Remove a message that waits or is scheduled, and give its counted sends back; False if it has left."""
-    queued = queue.by_message_in(tx, seq)
-    if queued is None or queued.state == queue.ACTIVE:
-        return False
-    message = messages.in_tx(tx, seq)
-    if queued.counted_day is not None and queued.counted_month is not None:
-        usage.take_back(tx, queued.account_no, queued.recipients, day=queued.counted_day, month=queued.counted_month)
-    tx.run(sql.deliveries_delete, queue_no=queued.no)
-    tx.run(sql.queue_delete, queue_no=queued.no)
-    messages.remove(tx, message, status=status, now=now)
-    tx.announce(MessageChanged(queued.account_no, message.inbox_no, message.inbox_id, message.id, message.thread_id))
-    return True
+def _put_off(tx: Transaction, queued: queue.StoredQueue, until: int) -> None:
+    """Have scheduled mail tried again later."""
+    tx.run(sql.queue_defer, queue_no=queued.no, again_at=until)
+    tx.run(sql.draft_defer_by_message, seq=queued.message_seq, again_at=until)

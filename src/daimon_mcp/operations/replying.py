@@ -226,6 +226,7 @@ class Replying:
                 park=request.park,
                 reason=request.reason,
                 thread_seq=derived.thread_seq,
+                operation="forward_message" if operation == "forward" else "reply_to_message",
             ),
         )
 

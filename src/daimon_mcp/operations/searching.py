@@ -19,6 +19,7 @@ from daimon_mcp.domain.search_text import Marker, Wanted
 from daimon_mcp.domain.search_tree import Column, Query
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.exposure import read_outside_mail
 from daimon_mcp.operations.requests import Id, Request
 from daimon_mcp.operations.views import message_view
 from daimon_mcp.store import compiled as sql
@@ -110,6 +111,8 @@ class Searching:
             shown, following, older = await self._ranked(query, place, request.limit)
         else:
             shown, following = await self._newest(query, place, request.limit)
+        if shown:
+            await read_outside_mail(self._core, actor)
         page = await self._page(query, shown)
         result: dict[str, Any] = {
             "messages": page,

@@ -13,18 +13,21 @@ from typing import Annotated, Any
 import orjson
 from pydantic import Field, WithJsonSchema
 
-from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
+from daimon_mcp.domain.accounts import Account, Actor
 from daimon_mcp.domain.clock import HOUR, MINUTE, day_period, iso, iso_or_none, month_period
 from daimon_mcp.domain.ids import canonical_id, looks_like_id, new_id
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.oversight import HELD, Why
 from daimon_mcp.domain.queue import MessageStatus
 from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import check_send, usage_facts
 from daimon_mcp.mail.compose import reply_references
 from daimon_mcp.operations import access
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.backlog import Backlog
 from daimon_mcp.operations.core import Core, Link, Outcome, Policy
 from daimon_mcp.operations.handles import File, hashed, named
+from daimon_mcp.operations.held import Held, ask, check_room, judge
 from daimon_mcp.operations.lint import lint
 from daimon_mcp.operations.outbound import Outbound, keep
 from daimon_mcp.operations.outgoing import (
@@ -40,9 +43,9 @@ from daimon_mcp.operations.outgoing import (
 from daimon_mcp.operations.places import place_number
 from daimon_mcp.operations.recipients import check_recipients, reached
 from daimon_mcp.operations.requests import ClientId, Id, Moment, People, Reason, refuse
-from daimon_mcp.operations.upgrades import Upgrades
+from daimon_mcp.operations.upgrades import Upgrades, one_line
 from daimon_mcp.operations.views import Of, cursor
-from daimon_mcp.store import accounts, inboxes, messages, queue, usage
+from daimon_mcp.store import accounts, approvals, inboxes, messages, queue, usage
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.messages import StoredMessage
@@ -100,6 +103,7 @@ class Submission:
     thread_seq: int | None = None
     draft_id: str | None = None
     draft_no: int | None = None
+    operation: str = "send_email"  # what it is called in the audit log
 
     @property
     def fingerprint(self) -> str:
@@ -109,11 +113,12 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What `store` did: the result in wire names, the outcome's key, and why it is parked if it is."""
+    """What `store` did: the result in wire names, the outcome's key, and why it is parked or held if it is."""
 
     result: dict[str, Any]
     key: str
     parked: Refused | None = None
+    held: Held | None = None
 
 
 def check_send_at(send_at: int | None, now: int) -> None:
@@ -132,10 +137,10 @@ class Sending:
         self._backlog = backlog
 
     async def send_email(self, actor: Actor, request: SendEmail) -> Outcome:
-        """Send, schedule or park one message.
+        """Send, schedule or park one message, or hold it for the operator's word.
 
         Raises SEND_REQUIRES_PAID, SEND_LIMIT_EXCEEDED, RATE_LIMIT_EXCEEDED, RELAY_NOT_CONFIGURED, RECIPIENT_REFUSED,
-        IDEMPOTENCY_CONFLICT, MESSAGE_TOO_LARGE, INVALID_REQUEST, INBOX_NOT_FOUND, THREAD_NOT_FOUND.
+        IDEMPOTENCY_CONFLICT, MESSAGE_TOO_LARGE, INVALID_REQUEST, INBOX_NOT_FOUND, THREAD_NOT_FOUND, FORBIDDEN.
         """
         actor.require("message_send")
         missing = [
@@ -247,27 +252,33 @@ class Sending:
     # -- one transaction decides ---------------------------------------------------------------------------------------
 
     async def submit(self, actor: Actor, submission: Submission, *, dry_run: bool = False) -> Outcome:
-        """Judge and store a prepared message: sent at once, scheduled, parked, or refused with nothing kept."""
+        """Judge and store a prepared message: sent at once, scheduled, parked, held, or refused with nothing kept."""
         now = self._core.clock.now()
         check_send_at(submission.send_at, now)
         if dry_run:
             return await self._verdict(actor, submission, now)
         await self._backlog.check()
         stored = await self._core.database.write(lambda tx: self.store(tx, actor, submission, now))
-        link = await self.link(actor, stored.parked, submission.reason)
         policy = self._core.policy
         return Outcome(
             key=f"send_email.{ending(policy, stored.key)}",
             result=stored.result,
             facts=facts_of(policy, stored.result),
-            link=link,
+            link=await self.link(actor, stored, submission.reason),
         )
 
-    async def link(self, actor: Actor, refused: Refused | None, reason: str | None) -> Link | None:
-        """The operator's link for mail that was parked because of `refused`."""
-        if refused is None or refused.target_tier is None:
+    async def link(self, actor: Actor, stored: Stored, reason: str | None) -> Link | None:
+        """The operator's link for mail that is parked or held."""
+        if stored.result["status"] == MessageStatus.PENDING_APPROVAL:
+            return await self._held_link(stored.result["id"])
+        if stored.parked is None or stored.parked.target_tier is None:
             return None
-        return await self._upgrades.link_for(actor, refused.target_tier, reason)
+        return await self._upgrades.link_for(actor, stored.parked.target_tier, reason)
+
+    async def _held_link(self, message_id: str) -> Link | None:
+        message = await messages.by_id(self._core.database, message_id)
+        approval = await approvals.of_message(self._core.database, message.seq) if message else None
+        return self._upgrades.link_to(approval) if approval is not None and approval.state == "open" else None
 
     def store(self, tx: Transaction, actor: Actor, submission: Submission, now: int) -> Stored:
         """Inside a write: repeats, limits, recipients; then place, queue and, if it is due, let go.
@@ -283,16 +294,21 @@ class Sending:
             if duplicate is not None:
                 return Stored(duplicate, "duplicate")
         account = accounts.account_in(tx, actor.account_no)
-        may_send_now(account)
+        account.check_may_send()
         current = inboxes.one_in(tx, inbox.no)
         if current.deleted_at is not None:
             raise Refused(RefusalCode.INBOX_NOT_FOUND)
         send_at = submission.send_at if submission.send_at is not None and submission.send_at > now else None
         leaves_at = send_at or now
         limits = core.policy.limits[account.tier]
+        held = judge(tx, core, current, actor, ready.recipients, ready.findings, now)
+        if held is not None:
+            check_room(tx, account.no, now)
+        waits = held is not None and limits.may_send  # it is counted when it is let go
         parked: Refused | None = None
         try:
-            count_sends(self._core.policy, tx, account, len(ready.recipients), at=leaves_at, now=now)
+            if not waits:
+                count_sends(self._core.policy, tx, account, len(ready.recipients), at=leaves_at, now=now)
         except Refused as refused:
             if not (submission.park and refused.code in PARKABLE and refused.target_tier):
                 raise
@@ -300,7 +316,9 @@ class Sending:
         is_reply = ready.content.in_reply_to is not None
         check_recipients(tx, core, inbox, ready.recipients, is_reply=is_reply)
         transports = [reached(core, each) for each in ready.recipients]
-        state = queue.WAITING if parked is not None else queue.SCHEDULED if send_at is not None else queue.ACTIVE
+        state = queue.SCHEDULED if send_at is not None else queue.ACTIVE
+        if parked is not None or waits:
+            state = HELD if waits else queue.WAITING
         message = keep(
             tx,
             core,
@@ -313,7 +331,7 @@ class Sending:
                 smtputf8=ready.smtputf8,
                 fingerprint=submission.fingerprint,
                 state=state,
-                counted=None if parked else (leaves_at, day_period(leaves_at), month_period(leaves_at)),
+                counted=None if parked or waits else (leaves_at, day_period(leaves_at), month_period(leaves_at)),
                 expires_at=leaves_at + core.policy.give_up_after,
                 bcc=ready.bcc,
                 labels=submission.labels,
@@ -327,7 +345,7 @@ class Sending:
             tx.run(
                 sql.draft_link,
                 draft_no=submission.draft_no,
-                new_state={queue.ACTIVE: "sent", queue.SCHEDULED: "scheduled"}.get(state, "pending_upgrade"),
+                new_state=_DRAFT_STATES[state],
                 seq=message.seq,
                 new_message_id=message.id,
                 new_send_at=send_at,
@@ -339,9 +357,19 @@ class Sending:
             "usage": usage_facts(limits, usage.in_tx(tx, account.no, at=now, now=now), now),
             "cursor": cursor(Of.PLACE, place_number(inbox.no, message.came_n)),
         }
+        if held is not None:
+            reason = one_line(submission.reason or "")
+            approval = ask(tx, core, message, inbox, actor.who, held, reason, now)
+            result |= {"approval_id": approval.id, "held": held.view}
+        elif ready.findings:
+            result["findings"] = [each.view for each in ready.findings]
         if submission.client_id is not None:
             self._remember(tx, inbox, submission, message.id, result, now)
-        return Stored(result, message.status, parked)
+        note(
+            tx, actor, submission.operation, message.id, now=now, reason=submission.reason, status=message.status,
+            inbox=inbox.id, recipients=len(ready.recipients),
+        )  # fmt: skip
+        return Stored(result, message.status, parked, held)
 
     # -- repeats -------------------------------------------------------------------------------------------------------
 
@@ -353,7 +381,13 @@ class Sending:
         if row is None:
             return None
         result = _repeat(row, sha256, await self._core.database.one(sql.message_by_id, id=row[1]))
-        return Outcome(key="send_email.repeated", result=result, facts=facts_of(self._core.policy, result))
+        held = result["status"] == MessageStatus.PENDING_APPROVAL
+        return Outcome(
+            key="send_email.repeated",
+            result=result,
+            facts=facts_of(self._core.policy, result),
+            link=await self._held_link(result["id"]) if held else None,
+        )
 
     def _known_in(self, tx: Transaction, inbox: Inbox, client_id: str | None, sha256: str) -> dict[str, Any] | None:
         if client_id is None:
@@ -401,14 +435,16 @@ class Sending:
         def run(tx: Transaction) -> None:
             try:
                 stored = self.store(tx, actor, submission, now)
-                outcome.update({"would": stored.key})
+                outcome.update({"would": stored.key, "held": stored.held})
             except Refused as refused:
                 problems.append({"code": str(refused.code), **({"reason": refused.reason} if refused.reason else {})})
             raise _Undo
 
         with contextlib.suppress(_Undo):
             await self._core.database.write(run)
-        warnings = lint(ready.content.subject, ready.content.text, bool(ready.content.attachments))
+        warnings: list[dict[str, Any]] = []
+        warnings += lint(ready.content.subject, ready.content.text, bool(ready.content.attachments))
+        warnings += [{"code": "SECRET_FOUND", **each.view} for each in ready.findings]
         result = {
             "dry_run": True,
             "ok": not problems,
@@ -418,6 +454,8 @@ class Sending:
             "recipients": list(ready.recipients),
             "size": ready.content.blob.size,
         }
+        if (held := outcome.get("held")) is not None:
+            result["held"] = held.view
         return Outcome(
             key="send_email.dry_run" + ("" if not problems else ".refused"),
             result=result,
@@ -426,14 +464,6 @@ class Sending:
 
 
 PARKABLE = {RefusalCode.SEND_REQUIRES_PAID, RefusalCode.SEND_LIMIT_EXCEEDED}
-
-
-def may_send_now(account: Account) -> None:
-    """Raise ACCOUNT_SUSPENDED when the operator has suspended the account, or its sending was stopped for abuse."""
-    if account.status is AccountStatus.SUSPENDED:
-        raise Refused(RefusalCode.ACCOUNT_SUSPENDED)
-    if account.sending_stopped_at is not None:
-        raise Refused(RefusalCode.ACCOUNT_SUSPENDED, reason="SENDING_STOPPED")
 
 
 def count_sends(policy: Policy, tx: Transaction, account: Account, sends: int, *, at: int, now: int) -> None:
@@ -446,9 +476,15 @@ def count_sends(policy: Policy, tx: Transaction, account: Account, sends: int, *
         raise Refused(RefusalCode.STORE_UNAVAILABLE, retry_after=1)
 
 
+_NOT_CONTENT = {"client_id", "dry_run", "park", "reason", "allow_duplicate", "inbox", "draft_id"}
+
+
 def request_hash(operation: str, request: Composition, files: Sequence[File]) -> str:
-    """What makes two requests the same: every field but the ones about how to retry; of a handle, its content."""
-    values = request.model_dump(exclude={"client_id", "dry_run", "park", "reason", "allow_duplicate"}, mode="json")
+    """What makes two requests the same: every field but the ones about how to retry; of a handle, its content.
+
+    The inbox is not among them, which has an id and an address: a client_id is looked up in it alone.
+    """
+    values = request.model_dump(exclude=_NOT_CONTENT, mode="json")
     if request.attachments:
         values["attachments"] = hashed(request.attachments, files)
     return hashlib.sha256(orjson.dumps([operation, values], option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -467,7 +503,13 @@ def message_result(message: StoredMessage) -> dict[str, Any]:
     }
 
 
-_STILL_HERE = (MessageStatus.SCHEDULED, MessageStatus.PENDING_UPGRADE)
+_STILL_HERE = (MessageStatus.SCHEDULED, MessageStatus.PENDING_UPGRADE, MessageStatus.PENDING_APPROVAL)
+_DRAFT_STATES = {
+    queue.ACTIVE: "sent",
+    queue.SCHEDULED: "scheduled",
+    queue.WAITING: "pending_upgrade",
+    HELD: "pending_approval",
+}
 
 
 def _repeat(row: Sequence[Any], sha256: str, message_row: Sequence[Any] | None) -> dict[str, Any]:
@@ -482,6 +524,8 @@ def _repeat(row: Sequence[Any], sha256: str, message_row: Sequence[Any] | None) 
 
 def ending(policy: Policy, key: str) -> str:
     """Which text says how a send ended: mail that is queued for the sandbox does not leave."""
+    if key == MessageStatus.PENDING_APPROVAL:
+        return "held"
     return "captured" if key == MessageStatus.QUEUED and policy.is_sandbox else key
 
 
@@ -495,4 +539,9 @@ def facts_of(policy: Policy, result: Mapping[str, Any]) -> dict[str, Fact]:
         "parked": "yes" if result["status"] == MessageStatus.PENDING_UPGRADE else None,
         "recipients": len(result.get("recipients", ())) or None,
         "sandbox": "yes" if policy.is_sandbox else None,
+        "held": "yes" if result["status"] == MessageStatus.PENDING_APPROVAL else None,
+        "rejected": "yes" if result["status"] == MessageStatus.REJECTED else None,
+        "approval": result.get("approval_id"),
+        "findings": len(result.get("findings", ())) or None,
+        **{str(why): "yes" if why in result.get("held", {}).get("why", ()) else None for why in Why},
     }

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
+from daimon_mcp.domain.accounts import SMTP, Actor
+from daimon_mcp.domain.changes import AccountChanged
 from daimon_mcp.domain.envelopes import Recipient
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.oversight import HELD, Finding, Why
+from daimon_mcp.domain.refusals import Refused
 from daimon_mcp.mail.addresses import Address, normalise
 from daimon_mcp.mail.compose import new_message_id
 from daimon_mcp.mail.dsn import Failure
@@ -14,13 +19,16 @@ from daimon_mcp.mail.trace import HEADER_BYTES, received_header
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.directory import Directory
 from daimon_mcp.operations.dispatch import NO_SUCH_INBOX
+from daimon_mcp.operations.guarding import inspect_mail
+from daimon_mcp.operations.held import Held, ask, judge
 from daimon_mcp.operations.outbound import Outbound, keep
 from daimon_mcp.operations.reading import on_parser, person, understand
 from daimon_mcp.operations.recipients import reached
 from daimon_mcp.operations.reports import Original, Reported, Reports
 from daimon_mcp.operations.spool import Spool
 from daimon_mcp.operations.submitting import each_once
-from daimon_mcp.store import incoming, queue
+from daimon_mcp.operations.withdrawing import withdraw
+from daimon_mcp.store import accounts, inboxes, incoming, queue, usage
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.incoming import StoredIncoming
 from daimon_mcp.store.messages import Content
@@ -65,6 +73,7 @@ class Submitted:
 
         raw, examined = await on_parser(mended, len(content))
         understood, _ = await understand(core, raw)
+        findings = await inspect_mail(core, understood, raw)
         recipients = each_once(envelope)
         named = {normalise(each["email"]).lower() for each in (*understood.to, *understood.cc)}
         bcc = [person(Address(each.address)) for each in recipients if normalise(each.address).lower() not in named]
@@ -96,17 +105,29 @@ class Submitted:
             )  # fmt: skip
             try:
                 return await core.database.write(
-                    lambda tx, mail=mail, gone=gone, reports=reports: self._file(tx, stored, mail, gone, reports)
+                    lambda tx, mail=mail, gone=gone, reports=reports: self._file(
+                        tx, stored, mail, gone, reports, findings
+                    )
                 )
             except _Changed:
                 continue
 
     def _file(
-        self, tx: Transaction, stored: StoredIncoming, mail: Outbound, gone: list[str], reports: Sequence[Content]
+        self,
+        tx: Transaction,
+        stored: StoredIncoming,
+        mail: Outbound,
+        gone: list[str],
+        reports: Sequence[Content],
+        findings: Sequence[Finding],
     ) -> bool:
         if not incoming.take(tx, stored.no):
             return False
         now = self._core.clock.now()
+        held = self._held(tx, mail, findings, now)
+        if held is not None or mail.counted is None:
+            self._keep_back(tx, mail, held, now)
+            return True
         message = keep(tx, self._core, mail, now)
         queued = queue.by_message_in(tx, message.seq)
         assert queued is not None
@@ -116,6 +137,38 @@ class Submitted:
         for report in reports:
             self._reports.place(tx, message, report, now)
         return True
+
+    def _held(self, tx: Transaction, mail: Outbound, findings: Sequence[Finding], now: int) -> Held | None:
+        """Why it has to wait: for what the guard found, or for the reasons for which it was not counted when accepted.
+
+        It is judged anew for those to be told. Has its inbox been stopped since, it waits: it was acknowledged.
+        """
+        secrets = tuple(findings) if self._core.policy.guard == "hold" else ()
+        if mail.counted is not None:
+            return Held((Why.SECRETS,), (), secrets) if secrets else None
+        actor = Actor(mail.inbox.account_no, "", face=SMTP)
+        recipients = [each.address for each in mail.recipients]
+        try:
+            current = inboxes.one_in(tx, mail.inbox.no)
+            return judge(tx, self._core, current, actor, recipients, findings, now)
+        except Refused:
+            return Held((Why.EVERY_SEND,), (), secrets)
+
+    def _keep_back(self, tx: Transaction, mail: Outbound, held: Held | None, now: int) -> None:
+        """Keep mail that waits for the operator, or that was to wait and may leave meanwhile: then as parked mail."""
+        core, inbox = self._core, inboxes.one_in(tx, mail.inbox.no)
+        if mail.counted is not None:
+            _, day, month = mail.counted
+            usage.take_back(tx, inbox.account_no, len(mail.recipients), day=day, month=month)
+        state = queue.WAITING if held is None else HELD
+        message = keep(tx, core, replace(mail, state=state, counted=None), now)
+        if inbox.deleted_at is not None:
+            withdraw(tx, message.seq, now=now)
+        elif held is not None:
+            ask(tx, core, message, inbox, SMTP, held, "", now)
+        else:
+            account = accounts.account_in(tx, inbox.account_no)
+            tx.announce(AccountChanged(account.no, account.id))
 
     async def _reports_on(
         self,

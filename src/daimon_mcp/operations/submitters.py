@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
+from daimon_mcp.domain.accounts import SMTP, Account, AccountStatus, Actor
 from daimon_mcp.domain.ids import canonical_id, looks_like_id
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.tiers import next_tier
@@ -59,7 +59,7 @@ class Submitters:
         if account is not None and actor is None and "@" in username:
             actor = await self._key_of_inbox(account, username, password)
             right = right or actor is not None
-            actor = actor or Actor(account.no, account.id)
+            actor = actor or Actor(account.no, account.id, face=SMTP)
         if account is None or actor is None or not right:
             # Only the wrong wait: whoever fails from an address keeps nobody else there from logging in.
             delay, locked_out = self._abuse.delay(address), self._abuse.lock_out(address)
@@ -92,7 +92,7 @@ class Submitters:
         database = self._core.database
         if username.startswith("dm_"):
             try:
-                actor = await self._credentials.authenticate(username)
+                actor = await self._credentials.authenticate(username, SMTP)
             except Refused as refused:
                 if refused.code is not RefusalCode.UNAUTHORIZED:
                     raise
@@ -102,7 +102,7 @@ class Submitters:
             inbox = await self._directory.inbox(normalise(username))
             return (await self._directory.account(inbox.account_no) if inbox else None), None
         account = await self._directory.account(canonical_id(username)) if _is_account(username) else None
-        return account, Actor(account.no, account.id) if account else None
+        return account, Actor(account.no, account.id, face=SMTP) if account else None
 
     async def _key_of_inbox(self, account: Account, username: str, password: str) -> Actor | None:
         """Who acts with an inbox's address as the name and its key as the password."""
@@ -112,7 +112,7 @@ class Submitters:
             return None
         if key.expires_at is not None and key.expires_at <= self._core.clock.now():
             return None
-        return Actor(account.no, account.id, key.id, key.inbox_no, key.permissions)
+        return Actor(account.no, account.id, key.id, key.inbox_no, key.permissions, face=SMTP)
 
     async def owned(self, submitter: Submitter) -> frozenset[str]:
         """The addresses of the inboxes it may send from."""

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from daimon_mcp.domain.clock import day_period, month_period
 from daimon_mcp.domain.envelopes import ContentFile, Envelope, Peer, ReceivedContent, Recipient
@@ -22,15 +22,17 @@ from daimon_mcp.mail.addresses import normalise
 from daimon_mcp.mail.submission import HeaderFault, HeaderProblem, SubmittedHeaders, examine
 from daimon_mcp.mail.trace import HEADER_BYTES
 from daimon_mcp.operations.abuse import Abuse
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.backlog import Backlog
 from daimon_mcp.operations.core import Core
 from daimon_mcp.operations.directory import Directory
+from daimon_mcp.operations.held import check_room, judge
 from daimon_mcp.operations.reading import on_parser
 from daimon_mcp.operations.recipients import check_recipients
-from daimon_mcp.operations.sending import count_sends, may_send_now
+from daimon_mcp.operations.sending import count_sends
 from daimon_mcp.operations.spool import Spool
 from daimon_mcp.operations.submitters import Submitter, Submitters
-from daimon_mcp.store import accounts, incoming
+from daimon_mcp.store import accounts, inboxes, incoming
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Transaction
 from daimon_mcp.store.incoming import Counted, NewIncoming
@@ -38,6 +40,16 @@ from daimon_mcp.texts import Texts, render
 
 _READ_AT_ONCE: Final = 65_536  # octets that are hashed and looked at without the way to a thread and back
 _CHUNK: Final = 1 << 20
+
+
+class Taken(NamedTuple):
+    """Mail that was taken in: its `msg_` id, and whether it waits for the operator's word.
+
+    What the guard finds in it is found when it is filed, and holds it too.
+    """
+
+    id: str
+    held: bool = False
 
 
 class Submitting:
@@ -96,13 +108,14 @@ class Submitting:
 
     # -- taking it in -----------------------------------------------------------------------------------------------
 
-    async def accept(self, submitter: Submitter, envelope: Envelope, peer: Peer, content: ReceivedContent) -> str:
-        """Judge, count and take in one message; its `msg_` id. Durable when it returns, and on its way soon.
+    async def accept(self, submitter: Submitter, envelope: Envelope, peer: Peer, content: ReceivedContent) -> Taken:
+        """Judge, count and take in one message. Durable when it returns, and on its way soon unless it is held.
 
         The same mail again (its own Message-ID, the same bytes and recipients) gets the first one's id, and is not
-        sent again. Raises FORBIDDEN (SENDER_NOT_OWNED), INVALID_REQUEST (headers), SEND_LIMIT_EXCEEDED,
-        SEND_REQUIRES_PAID, RATE_LIMIT_EXCEEDED, RECIPIENT_REFUSED, RELAY_NOT_CONFIGURED, ACCOUNT_SUSPENDED,
-        INBOX_NOT_FOUND, STORE_UNAVAILABLE, and UNAUTHORIZED when the password was rotated after the login.
+        sent again. Raises FORBIDDEN (SENDER_NOT_OWNED, OVERSIGHT_READ_ONLY, INBOX_PAUSED), INVALID_REQUEST (headers),
+        SEND_LIMIT_EXCEEDED, SEND_REQUIRES_PAID, RATE_LIMIT_EXCEEDED (OPEN_REQUESTS too), RECIPIENT_REFUSED,
+        RELAY_NOT_CONFIGURED, ACCOUNT_SUSPENDED, INBOX_NOT_FOUND, STORE_UNAVAILABLE, and
+        UNAUTHORIZED when the password was rotated after the login.
         """
         core = self._core
         size, data, file = self._spool.content_fields(content)
@@ -135,29 +148,38 @@ class Submitting:
             counted=Counted(at=now, day=day_period(now), month=month_period(now)),
         )
 
-        def run(tx: Transaction) -> str | None:
-            """The id of the same mail taken before; None when this one is taken."""
+        def run(tx: Transaction) -> tuple[str | None, bool]:
+            """The id of the same mail taken before, or None when this one is taken; and whether this one is held."""
             if examined.message_id is not None:
                 same = {"inbox_no": inbox.no, "message_id": examined.message_id, "fingerprint": fingerprint}
                 row = tx.one(sql.incoming_same, **same) or tx.one(sql.submitted_same, **same)
                 if row is not None:
-                    return str(row[0])
+                    return str(row[0]), False
             account = accounts.account_in(tx, submitter.account_no)
             if submitter.smtp_version not in (None, account.smtp_version):
                 raise Refused(RefusalCode.UNAUTHORIZED)
-            may_send_now(account)
-            count_sends(core.policy, tx, account, len(recipients), at=now, now=now)
+            account.check_may_send()
+            current = inboxes.one_in(tx, inbox.no)
+            held = judge(tx, core, current, submitter.actor, recipients, (), now) is not None
+            if held:
+                check_room(tx, account.no, now)
+            else:
+                count_sends(core.policy, tx, account, len(recipients), at=now, now=now)
             check_recipients(tx, core, inbox, recipients, is_reply="in-reply-to" in examined.counts)
-            self._spool.put(tx, new)
-            return None
+            self._spool.put(tx, replace(new, counted=None) if held else new)
+            note(
+                tx, submitter.actor, "submit_message", new.id, now=now, inbox=inbox.id, recipients=len(recipients),
+                status="pending_approval" if held else None,
+            )  # fmt: skip
+            return None, held
 
-        known = await core.database.write(run)
+        known, held = await core.database.write(run)
         if known is not None:
             if file is not None:
                 await self._spool.forget(file)
-            return known
+            return Taken(known)
         await self._abuse.sent(submitter.account_no, len(recipients))
-        return new.id
+        return Taken(new.id, held)
 
     async def _check_headers(self, submitter: Submitter, envelope: Envelope, examined: SubmittedHeaders) -> None:
         if examined.problems:

@@ -12,6 +12,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.queue import Attempt
 from daimon_mcp.domain.refusals import invalid
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.requests import Request
 from daimon_mcp.store import compiled as sql
@@ -106,9 +107,12 @@ class Suppressing:
         actor.require_account()
         actor.require("list_write")
         address = request.address.strip().lower()
-        row = await self._core.database.write(
-            lambda tx: tx.one(sql.suppression_delete, account_no=actor.account_no, address=address)
-        )
-        if row is None:
-            raise invalid("address", "is not suppressed")
+        now = self._core.clock.now()
+
+        def run(tx: Transaction) -> None:
+            if tx.one(sql.suppression_delete, account_no=actor.account_no, address=address) is None:
+                raise invalid("address", "is not suppressed")
+            note(tx, actor, "remove_suppression", None, now=now)
+
+        await self._core.database.write(run)
         return Outcome(key="remove_suppression", result={"address": address, "status": "removed"})

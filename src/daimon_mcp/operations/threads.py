@@ -10,6 +10,7 @@ from pydantic import Field
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome
+from daimon_mcp.operations.exposure import read_outside_mail
 from daimon_mcp.operations.messages import CHARS_PER_TOKEN, Messages, clip
 from daimon_mcp.operations.requests import Id, Moment, Request, alias
 from daimon_mcp.operations.views import Of, cursor, message_view, read_cursor, read_pair, thread_view
@@ -99,6 +100,8 @@ class Threads:
             **values,
         )
         page = [threads.thread_of(row) for row in rows[: request.limit]]
+        if page:  # subjects and names are strangers' words too
+            await read_outside_mail(core, actor)
         more = len(rows) > request.limit
         plain = not request.model_fields_set & {"label", "unread", "before", "after"}
         result = {
@@ -137,6 +140,8 @@ class Threads:
             if rows:
                 place = (rows[-1][at], rows[-1][0])
         page = found[: request.limit]
+        if page:
+            await read_outside_mail(self._core, actor)
         if len(found) > request.limit:
             place = (page[-1][at], page[-1][0])
         more = len(found) > request.limit or not ended
@@ -175,6 +180,7 @@ class Threads:
         actor.require("message_read")
         thread = await access.thread(self._core, actor, request.thread_id)
         page, more = await self._page(thread.seq, request.cursor, request.limit)
+        await read_outside_mail(self._core, actor)
         found = [messages.message_of(row) for row in page]
         result = {
             "thread": {
@@ -208,6 +214,7 @@ class Threads:
         actor.require("message_read")
         thread = await access.thread(self._core, actor, request.thread_id)
         rows, more = await self._page(thread.seq, request.cursor, request.limit)
+        await read_outside_mail(self._core, actor)
         page = [messages.message_of(row) for row in rows]
         texts: list[str] = [row[-1] for row in rows]
         shown: list[dict[str, Any]] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daimon_mcp.domain.clock import iso, iso_or_none
+from daimon_mcp.domain.oversight import HELD
 from daimon_mcp.domain.queue import SANDBOX, DeliveryState, MessageStatus, Outcome, reply_line
 from daimon_mcp.domain.reply_meanings import Meaning, meaning_of
 from daimon_mcp.operations.bouncing import complained, recipient_of
@@ -80,7 +81,10 @@ def standing(
     if state == DeliveryState.WAITING:
         if queued.state == queue.SCHEDULED:
             return "state.scheduled"
-        return "state.parked" if message.status == MessageStatus.PENDING_UPGRADE else "state.held"
+        return {
+            MessageStatus.PENDING_UPGRADE: "state.parked",
+            MessageStatus.PENDING_APPROVAL: "state.pending_approval",
+        }.get(MessageStatus(message.status), "state.held")
     if state == DeliveryState.QUEUED:
         if latest is not None and latest.outcome is None:
             return "state.running"
@@ -105,9 +109,10 @@ def before_leaving(message: StoredMessage, queued: StoredQueue | None, drafted_a
     entries.append({"at": iso(message.received_at), "what": "accepted", "by": by})
     if queued is None:
         if message.deleted_at is not None:
-            entries.append({"at": iso(message.deleted_at), "what": "taken_back"})
+            what = "rejected" if message.status == MessageStatus.REJECTED else "taken_back"
+            entries.append({"at": iso(message.deleted_at), "what": what})
         return entries
-    if queued.state == queue.WAITING:
+    if queued.state in (queue.WAITING, HELD):
         entries.append({"at": iso(queued.created_at), "what": "waits", "why": message.status})
         return entries
     at = queued.created_at

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
-import secrets
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from daimon_mcp.domain.accounts import Account, AccountStatus, Actor
-from daimon_mcp.domain.changes import AccountChanged, Change
+from daimon_mcp.domain.changes import AccountChanged, Change, KeyChanged
 from daimon_mcp.domain.clock import HOUR, MINUTE, SECOND, iso, iso_or_none
 from daimon_mcp.domain.ids import canonical_id, new_id
 from daimon_mcp.domain.neighbours import neighbourhood
 from daimon_mcp.domain.refusals import Fact, RefusalCode, Refused, invalid
 from daimon_mcp.domain.tiers import Limits, Tier, is_higher, next_tier, parse_tier
+from daimon_mcp.operations.auditing import note, note_operator
 from daimon_mcp.operations.core import Core, Link, Outcome, Progress
 from daimon_mcp.operations.credentials import Credentials
+from daimon_mcp.operations.held import let_through, tell, turn_down
 from daimon_mcp.operations.requests import Id, Reason, Request, check_notes
 from daimon_mcp.store import accounts, approvals, events, inboxes
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.approvals import StoredApproval
 from daimon_mcp.store.database import Transaction
-from daimon_mcp.store.messages import LAST_SEQ
+from daimon_mcp.store.messages import LAST_SEQ, SEQ_BITS
 
 _TRIES, _TRIES_WINDOW = 5, 15 * MINUTE
 _MOST_CONTEXT = 4000
@@ -50,6 +51,11 @@ class NotifyOperator(Request):
 
 class GetApproval(Request):
     approval_id: Id
+
+
+class WaitForApproval(Request):
+    approval_id: Id
+    timeout_seconds: Annotated[int, Field(ge=0, le=300)] = 60
 
 
 class WaitForUpgrade(Request):
@@ -116,6 +122,10 @@ class Upgrades:
             link=self._link(approval, url),
         )
 
+    def link_to(self, approval: StoredApproval) -> Link:
+        """The link of a question that is there already."""
+        return self._link(approval, self._url(approval))
+
     async def link_for(self, actor: Actor, target_tier: str, reason: str | None) -> Link:
         """The link of a refusal; one that is already open for the same is used again."""
         approval, url = await self._open_link(actor, parse_tier(target_tier), reason)
@@ -148,7 +158,8 @@ class Upgrades:
 
     def _open_in(self, tx: Transaction, actor: Actor) -> int:
         """How many questions of this account wait for the operator."""
-        return int(tx.scalar(sql.approvals_open_of, account_no=actor.account_no, now=self._core.clock.now()))
+        now = self._core.clock.now()
+        return int(tx.scalar(sql.approvals_open_of, account_no=actor.account_no, now=now, held=0))
 
     def _insert(
         self,
@@ -163,23 +174,21 @@ class Upgrades:
     ) -> StoredApproval:
         now = self._core.clock.now()
         public_id = new_id("apr", now)
-        tx.run(
-            sql.approval_insert,
+        operation = "create_upgrade_link" if kind == "upgrade" else "notify_operator"
+        note(tx, actor, operation, public_id, now=now, reason=reason, target_tier=target)
+        return approvals.insert(
+            tx,
             id=public_id,
             account_no=actor.account_no,
             kind=kind,
-            state="open",
-            jti=secrets.token_urlsafe(18),
             target_tier=target,
             reason=reason,
-            context_json=json.dumps(context, ensure_ascii=False),
+            context=context,
             action_label=label,
             created_at=now,
             expires_at=now + self._core.policy.link_lifetime,
+            requested_by=actor.who,
         )
-        stored = approvals.in_tx(tx, public_id)
-        assert stored is not None
-        return stored
 
     def _url(self, approval: StoredApproval) -> str:
         token = self._credentials.sign(
@@ -201,6 +210,7 @@ class Upgrades:
             "approval": approval.id,
             "purpose": approval.reason,
             "label": approval.action_label,
+            "address": approval.details.get("inbox"),
         }
         return Link(url=url, kind=approval.kind, facts=facts)
 
@@ -243,26 +253,58 @@ class Upgrades:
     async def get_approval(self, actor: Actor, request: GetApproval) -> Outcome:
         """What became of a question. Raises APPROVAL_NOT_FOUND."""
         actor.require("account_read")
-        found = await approvals.by_id(self._core.database, canonical_id(request.approval_id))
+        return self._shown(await self._visible(actor, request.approval_id))
+
+    async def _visible(self, actor: Actor, reference: str) -> StoredApproval:
+        """A question of the actor's account; for a key of one inbox, none about mail of another."""
+        found = await approvals.by_id(self._core.database, canonical_id(reference))
         if found is None or found.account_no != actor.account_no:
             raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+        if found.message_seq is not None and actor.inbox_no not in (None, found.message_seq >> SEQ_BITS):
+            raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+        return found
+
+    def _shown(self, found: StoredApproval) -> Outcome:
         status = self._status(found)
         result = {
             "id": found.id,
             "kind": found.kind,
             "status": status,
             "target_tier": found.target_tier,
+            "message_id": found.details.get("message_id"),
             "comment": found.comment,
             "created_at": iso(found.created_at),
             "expires_at": iso(found.expires_at),
             "decided_at": iso_or_none(found.decided_at),
         }
-        return Outcome(key=f"get_approval.{status}", result=result, facts={"approval": found.id})
+        facts: dict[str, Fact] = {"approval": found.id, "message": result["message_id"]}
+        return Outcome(key=f"get_approval.{status}", result=result, facts=facts)
+
+    async def wait_for_approval(
+        self, actor: Actor, request: WaitForApproval, progress: Progress | None = None
+    ) -> Outcome:
+        """Wait until the operator has decided about a question; says so at once if it is so already.
+
+        Raises APPROVAL_NOT_FOUND.
+        """
+        actor.require("account_read")
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        rung = asyncio.Event()
+        unsubscribe = self._core.bus.subscribe(_ringing(actor, rung))
+        try:
+            while True:
+                rung.clear()
+                found = await self._visible(actor, request.approval_id)
+                left = request.timeout_seconds - (loop.time() - started)
+                if left <= 0 or self._status(found) != "pending":
+                    return self._shown(found)
+                await _next_ring(rung, left, started, request.timeout_seconds, progress)
+        finally:
+            unsubscribe()
 
     def _status(self, approval: StoredApproval) -> str:
-        if approval.state == "open":
-            return "pending" if approval.expires_at > self._core.clock.now() else "expired"
-        return {"declined": "rejected"}.get(approval.state, approval.state)
+        return approval.status(self._core.clock.now())
 
     async def wait_for_upgrade(
         self, actor: Actor, request: WaitForUpgrade, progress: Progress | None = None
@@ -271,14 +313,9 @@ class Upgrades:
         actor.require("account_read")
         core = self._core
         rung = asyncio.Event()
-
-        def heard(change: Change) -> None:
-            if isinstance(change, AccountChanged) and change.account_no == actor.account_no:
-                rung.set()
-
         loop = asyncio.get_running_loop()
         started = loop.time()
-        unsubscribe = core.bus.subscribe(heard)
+        unsubscribe = core.bus.subscribe(_ringing(actor, rung))
         try:
             while True:
                 rung.clear()
@@ -297,12 +334,7 @@ class Upgrades:
                     result = {"status": "pending" if waits else "none", "tier": str(account.tier)}
                     facts: dict[str, Fact] = {"seconds": request.timeout_seconds}
                     return Outcome(key="wait_for_upgrade.timeout", result=result, facts=facts)
-                try:
-                    async with asyncio.timeout(min(left, 10)):
-                        await rung.wait()
-                except TimeoutError:
-                    if progress is not None:
-                        await progress(loop.time() - started, float(request.timeout_seconds))
+                await _next_ring(rung, left, started, request.timeout_seconds, progress)
         finally:
             unsubscribe()
 
@@ -347,14 +379,22 @@ class Upgrades:
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="EXPIRED")
 
     async def decide_by_link(
-        self, token: str, *, form_token: str, passcode: str, approve: bool, comment: str, remote: str
+        self,
+        token: str,
+        *,
+        form_token: str,
+        passcode: str,
+        approve: bool,
+        comment: str,
+        remote: str,
+        always: bool = False,
     ) -> StoredApproval:
-        """What the page's form does. Raises LINK_NOT_VALID, PASSCODE_WRONG, RATE_LIMIT_EXCEEDED."""
+        """What the page's form does. Raises LINK_NOT_VALID, PASSCODE_WRONG, RATE_LIMIT_EXCEEDED, and as `decide`."""
         approval = await self._of_link(token)
         if not hmac.compare_digest(self._form_token(approval).encode(), form_token.encode()):
             raise Refused(RefusalCode.LINK_NOT_VALID, reason="FORGED")
         await self._check_passcode(passcode, remote)
-        return await self.decide(approval.id, approve=approve, comment=comment, by="page")
+        return await self.decide(approval.id, approve=approve, comment=comment, by="page", always=always)
 
     async def _check_passcode(self, passcode: str, remote: str) -> None:
         now = self._core.clock.now()
@@ -383,11 +423,15 @@ class Upgrades:
         rows = await self._core.database.all(sql.approvals_open, now=self._core.clock.now())
         return [each for each in map(approvals.approval_of, rows) if not _is_moot(each)]
 
-    async def decide(self, approval_id: str, *, approve: bool, comment: str, by: str) -> StoredApproval:
+    async def decide(
+        self, approval_id: str, *, approve: bool, comment: str, by: str, always: bool = False
+    ) -> StoredApproval:
         """Approve or decline, once, with everything that follows from it in one transaction.
 
-        Only for the operator's credential: nothing that an agent's key reaches calls this. Raises APPROVAL_NOT_FOUND,
-        LINK_NOT_VALID.
+        Held mail that is approved leaves right after, as far as the limits allow; with `always` its recipients are
+        known to the inbox from now on. Only for the operator's credential, `by` which way: nothing that an agent's key
+        reaches calls this. Raises APPROVAL_NOT_FOUND, LINK_NOT_VALID, FORBIDDEN (OWN_REQUEST) for who asked it, and
+        for held mail that could not leave RECIPIENT_REFUSED, RELAY_NOT_CONFIGURED, ACCOUNT_SUSPENDED, FORBIDDEN.
         """
         now = self._core.clock.now()
 
@@ -395,14 +439,19 @@ class Upgrades:
             before = approvals.in_tx(tx, approval_id)
             if before is None:
                 raise Refused(RefusalCode.APPROVAL_NOT_FOUND)
+            if before.requested_by == by:
+                raise Refused(RefusalCode.FORBIDDEN, reason="OWN_REQUEST")
             state = "approved" if approve else "declined"
             words = one_line(comment)[:1000]
             decided = tx.one(sql.approval_decide, id=approval_id, new_state=state, new_comment=words, by=by, now=now)
             if decided is None:
                 self._still_open(before)
                 raise Refused(RefusalCode.LINK_NOT_VALID, reason="CLOSED")
-            payload: dict[str, Any] = {"approval_id": approval_id, "kind": before.kind}
-            if approve and before.kind == "upgrade" and before.target_tier is not None:
+            if before.kind == "send" and approve:
+                let_through(tx, self._core, before, always=always, now=now)
+            elif before.kind == "send":
+                turn_down(tx, before, now)
+            elif approve and before.kind == "upgrade" and before.target_tier is not None:
                 if is_higher(Tier(before.target_tier), Tier(before.tier)):
                     tx.run(sql.account_set_tier, account_no=before.account_no, tier=before.target_tier)
                 tx.run(sql.approvals_close_others, account_no=before.account_no, id=approval_id, now=now)
@@ -411,24 +460,27 @@ class Upgrades:
                     "account.upgraded",
                     account_no=before.account_no,
                     now=now,
-                    payload={**payload, "previous_tier": before.tier, "tier": before.target_tier},
+                    payload={
+                        "approval_id": approval_id,
+                        "kind": before.kind,
+                        "previous_tier": before.tier,
+                        "tier": before.target_tier,
+                    },
                 )
-            events.record(
-                tx,
-                "approval.granted" if approve else "approval.rejected",
-                account_no=before.account_no,
-                now=now,
-                payload=payload,
-            )
-            tx.announce(AccountChanged(before.account_no, before.account_id))
+            tell(tx, before, "approval.granted" if approve else "approval.rejected", now, comment=words)
+            note_operator(
+                tx, "approve" if approve else "reject", approval_id, by=by, now=now, account_no=before.account_no,
+                reason=words, kind=before.kind, message=before.details.get("message_id"),
+                always="yes" if always else None,
+            )  # fmt: skip
             after = approvals.in_tx(tx, approval_id)
             assert after is not None
             return after
 
         return await self._core.database.write(run)
 
-    async def set_tier(self, account_id: str, tier: Tier) -> None:
-        """The operator's own change of a tier, without a request. Raises ACCOUNT_NOT_FOUND."""
+    async def set_tier(self, account_id: str, tier: Tier, *, by: str = "cli") -> None:
+        """The operator's own change of a tier, without a request, `by` which way. Raises ACCOUNT_NOT_FOUND."""
         account = await self._account(account_id)
         now = self._core.clock.now()
 
@@ -439,19 +491,22 @@ class Upgrades:
                     tx, "account.upgraded", account_no=account.no, now=now,
                     payload={"previous_tier": str(account.tier), "tier": str(tier)},
                 )  # fmt: skip
+            note_operator(tx, "set_tier", account.id, by=by, now=now, account_no=account.no, tier=str(tier))
             tx.announce(AccountChanged(account.no, account.id))
 
         await self._core.database.write(run)
 
-    async def set_status(self, account_id: str, status: AccountStatus) -> None:
+    async def set_status(self, account_id: str, status: AccountStatus, *, by: str = "cli") -> None:
         """Suspend an account, or let it act again: suspended, its keys stop working and nothing of it leaves.
 
         Raises ACCOUNT_NOT_FOUND.
         """
         account = await self._account(account_id)
+        now = self._core.clock.now()
 
         def run(tx: Transaction) -> None:
             tx.run(sql.account_set_status, account_no=account.no, status=str(status))
+            note_operator(tx, "set_status", account.id, by=by, now=now, account_no=account.no, status=str(status))
             tx.announce(AccountChanged(account.no, account.id))
 
         await self._core.database.write(run)
@@ -465,6 +520,30 @@ class Upgrades:
     async def open_count(self) -> int:
         """How many questions wait for the operator."""
         return len(await self.list_open())
+
+
+def _ringing(actor: Actor, rung: asyncio.Event) -> Callable[[Change], None]:
+    """A subscriber that sets `rung` when something of the actor's account was decided, or its key changed."""
+
+    def heard(change: Change) -> None:
+        if (isinstance(change, AccountChanged) and change.account_no == actor.account_no) or (
+            isinstance(change, KeyChanged) and change.key_id == actor.key_id
+        ):
+            rung.set()
+
+    return heard
+
+
+async def _next_ring(
+    rung: asyncio.Event, left: float, started: float, timeout: float, progress: Progress | None
+) -> None:
+    """Wait for the bell, ten seconds at most, then tell how long it has been."""
+    try:
+        async with asyncio.timeout(min(left, 10)):
+            await rung.wait()
+    except TimeoutError:
+        if progress is not None:
+            await progress(asyncio.get_running_loop().time() - started, float(timeout))
 
 
 def _is_moot(approval: StoredApproval) -> bool:

@@ -20,6 +20,7 @@ from daimon_mcp.domain.ids import new_id
 from daimon_mcp.domain.refusals import Fact, FieldProblem, RefusalCode, Refused
 from daimon_mcp.mail.filenames import safe_filename
 from daimon_mcp.operations import access, handles
+from daimon_mcp.operations.auditing import note
 from daimon_mcp.operations.core import Core, Outcome
 from daimon_mcp.operations.file_links import LINK_LIFETIME, FileLinks, owner_of
 from daimon_mcp.operations.folder import Folder
@@ -197,6 +198,7 @@ class Uploading:
                 created_at=now,
                 expires_at=expires_at,
             )
+            note(tx, actor, "upload_attachment", public_id, now=now)
 
         await self._core.database.write(run)
         return public_id

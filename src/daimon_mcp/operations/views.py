@@ -30,6 +30,11 @@ class Of(StrEnum):
     INBOXES = "i"
     DRAFTS = "d"
     DOMAINS = "o"
+    EVENTS = "e"
+    WEBHOOKS = "w"
+    HOOK_DELIVERIES = "y"
+    AUDIT = "a"
+    APPROVALS = "r"
 
 
 _KINDS = frozenset(kind.value.encode() for kind in Of)
@@ -89,6 +94,9 @@ def inbox_view(inbox: Inbox) -> dict[str, Any]:
         "thread_count": inbox.thread_count,
         "last_received_at": iso_or_none(inbox.last_received_at),
         "metadata": inbox.metadata,
+        "oversight": str(inbox.oversight),
+        "after_untrusted": str(inbox.after_untrusted),
+        "paused": inbox.paused,
     }
 
 

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from daimon_mcp.domain.accounts import Actor
-from daimon_mcp.domain.changes import Change, MessageAdded, ThreadMerged
+from daimon_mcp.domain.changes import Change, KeyChanged, MessageAdded, ThreadMerged
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.operations import access
 from daimon_mcp.operations.core import Core, Outcome, Progress
+from daimon_mcp.operations.exposure import read_outside_mail
 from daimon_mcp.operations.messages import Kind, Messages, reading_facts
 from daimon_mcp.operations.places import inbox_for, place_number, read_place
 from daimon_mcp.operations.requests import Id, Request
@@ -90,7 +91,7 @@ class Waiting:
         Bounces and auto-replies count too. `want` skips mail that holds no such thing, and answers with the code or the
         link and where it came from, never with the text. `whole` messages are shown as `read_message` does, not as
         `get_message`. Raises INBOX_NOT_FOUND, THREAD_NOT_FOUND, INVALID_REQUEST,
-        RATE_LIMIT_EXCEEDED.
+        RATE_LIMIT_EXCEEDED, UNAUTHORIZED when the key is revoked meanwhile.
         """
         actor.require("message_read")
         core = self._core
@@ -107,10 +108,15 @@ class Waiting:
         if self._waiting[actor.account_no] >= MOST_WAITS:
             raise Refused(RefusalCode.RATE_LIMIT_EXCEEDED, reason="WAITS", facts={"limit": MOST_WAITS}, retry_after=10)
         rung = asyncio.Event()
+        shut_out = False
 
         def heard(change: Change) -> None:
-            nonlocal wanted
-            if isinstance(change, ThreadMerged):
+            nonlocal wanted, shut_out
+            if isinstance(change, KeyChanged):
+                if change.key_id == actor.key_id:
+                    shut_out = True
+                    rung.set()
+            elif isinstance(change, ThreadMerged):
                 if change.inbox_no == wanted.inbox_no and change.thread_id == wanted.thread_id:
                     wanted = replace(wanted, thread_id=change.into_id)
             elif wanted.rings(change):
@@ -125,6 +131,8 @@ class Waiting:
                 wanted = replace(wanted, thread_id=(await access.thread(core, actor, thread.id, inbox)).id)
             while True:
                 rung.clear()
+                if shut_out:
+                    raise Refused(RefusalCode.UNAUTHORIZED)
                 until = await changes.latest(core.database, inbox.no)
                 if after is None:
                     found = await self._unread(wanted, request.want)
@@ -204,6 +212,7 @@ class Waiting:
     async def _answer(self, actor: Actor, request: WaitForMessage, found: _Found, *, whole: bool) -> Outcome:
         message = found.message
         place = cursor(Of.PLACE, place_number(message.inbox_no, found.place))
+        await read_outside_mail(self._core, actor)
         facts = {"message": message.id, "thread": message.thread_id}
         if found.wanted is not None:
             view = message_view(message)

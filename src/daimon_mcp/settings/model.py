@@ -11,12 +11,13 @@ from daimon_mcp.settings.kinds import bracketed, is_loopback
 from daimon_mcp.settings.limits import LimitsByTier, TierLimits
 from daimon_mcp.settings.mail import Dns, Mail
 from daimon_mcp.settings.mcp import Http, Mcp
-from daimon_mcp.settings.operating import Attachments, Log, Operator, Owner
+from daimon_mcp.settings.operating import Attachments, Guard, Log, Operator, Owner
 from daimon_mcp.settings.relay import Relay
 from daimon_mcp.settings.section import option
 from daimon_mcp.settings.smtp import Smtp
 from daimon_mcp.settings.submission import Submission
 from daimon_mcp.settings.upstream import Upstream
+from daimon_mcp.settings.webhooks import Webhooks
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  listening everywhere, and how to reach that from here
@@ -39,8 +40,10 @@ class Settings(BaseModel):
     dns: Dns = Dns()
     limits: LimitsByTier = LimitsByTier()
     mcp: Mcp = Mcp()
+    webhooks: Webhooks = Webhooks()
     operator: Operator = Operator()
     attachments: Attachments = Attachments()
+    guard: Guard = Guard()
     owner: Owner = Owner()
     log: Log = Log()
 
@@ -90,10 +93,20 @@ class Settings(BaseModel):
         return tuple(dict.fromkeys(names))
 
     @property
-    def bootstrap(self) -> Literal["off", "loopback", "on"]:
-        """From where a first inbox may be asked for: behind a proxy, everybody would look like this machine."""
+    def is_local(self) -> bool:
+        """Whether the HTTP server is for this machine alone: behind a proxy, everybody would look like this machine."""
         own = self.http.public_url is None or is_loopback(urlsplit(self.http.public_url).hostname or "")
-        if self.http.bootstrap == "loopback" and not (is_loopback(self.http.host) and own):
+        return is_loopback(self.http.host) and own
+
+    @property
+    def hooks_on_loopback(self) -> bool:
+        """Whether webhooks may be on this machine: strangers could reach through us what listens here for us alone."""
+        return self.is_local if self.webhooks.loopback is None else self.webhooks.loopback
+
+    @property
+    def bootstrap(self) -> Literal["off", "loopback", "on"]:
+        """From where a first inbox may be asked for."""
+        if self.http.bootstrap == "loopback" and not self.is_local:
             return "off"
         return self.http.bootstrap
 

@@ -58,6 +58,17 @@ class Attachments(Section):
     )
 
 
+class Guard(Section):
+    """The look at mail before it leaves, for what should not."""
+
+    mode: Literal["hold", "report", "off"] = option(
+        "hold",
+        "What becomes of mail with credentials, private keys or card numbers in it: hold it for your approval, report "
+        "what was found and send it, or do not look.",
+        example="report",
+    )
+
+
 class Owner(Section):
     """The process that owns the data folder."""
 

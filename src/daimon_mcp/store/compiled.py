@@ -75,12 +75,40 @@ key_revoke = Statement(
     'UPDATE keys SET revoked_at=:now::BIGINT WHERE keys.id = :id::VARCHAR AND keys.account_no = :account_no::BIGINT AND keys.revoked_at IS NULL RETURNING keys.id',
 )
 keys_revoke_inbox = Statement(
-    'UPDATE keys SET revoked_at=:now WHERE keys.inbox_no = :inbox_no AND keys.revoked_at IS NULL',
-    'UPDATE keys SET revoked_at=:now::BIGINT WHERE keys.inbox_no = :inbox_no::BIGINT AND keys.revoked_at IS NULL',
+    'UPDATE keys SET revoked_at=:now WHERE keys.inbox_no = :inbox_no AND keys.revoked_at IS NULL RETURNING id',
+    'UPDATE keys SET revoked_at=:now::BIGINT WHERE keys.inbox_no = :inbox_no::BIGINT AND keys.revoked_at IS NULL RETURNING keys.id',
+)
+key_expire = Statement(
+    'UPDATE keys SET expires_at=:new_expires_at WHERE keys.id = :id AND keys.revoked_at IS NULL RETURNING id',
+    'UPDATE keys SET expires_at=:new_expires_at::BIGINT WHERE keys.id = :id::VARCHAR AND keys.revoked_at IS NULL RETURNING keys.id',
+)
+keys_end_expired = Statement(
+    'UPDATE keys SET revoked_at=:now WHERE keys.revoked_at IS NULL AND keys.expires_at IS NOT NULL AND keys.expires_at <= :now RETURNING id',
+    'UPDATE keys SET revoked_at=:now::BIGINT WHERE keys.revoked_at IS NULL AND keys.expires_at IS NOT NULL AND keys.expires_at <= :now::BIGINT RETURNING keys.id',
+)
+keys_next_expiry = Statement(
+    'SELECT min(keys.expires_at) AS min_1 FROM keys WHERE keys.revoked_at IS NULL AND keys.expires_at IS NOT NULL',
+    'SELECT min(keys.expires_at) AS min_1 FROM keys WHERE keys.revoked_at IS NULL AND keys.expires_at IS NOT NULL',
+)
+key_untrusted = Statement(
+    'SELECT keys.untrusted_at FROM keys WHERE keys.id = :id',
+    'SELECT keys.untrusted_at FROM keys WHERE keys.id = :id::VARCHAR',
+)
+keys_untrusted_latest = Statement(
+    'SELECT max(keys.untrusted_at) AS max_1 FROM keys WHERE keys.account_no = :account_no',
+    'SELECT max(keys.untrusted_at) AS max_1 FROM keys WHERE keys.account_no = :account_no::BIGINT',
+)
+key_read_untrusted = Statement(
+    'UPDATE keys SET untrusted_at=:now WHERE keys.id = :id',
+    'UPDATE keys SET untrusted_at=:now::BIGINT WHERE keys.id = :id::VARCHAR',
 )
 keys_of_account = Statement(
-    'SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no ORDER BY keys.no',
-    'SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no::BIGINT ORDER BY keys.no',
+    'SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at, keys.inbox_no FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no ORDER BY keys.no',
+    'SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at, keys.inbox_no FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no::BIGINT ORDER BY keys.no',
+)
+key_of_account = Statement(
+    'SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at, keys.inbox_no FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no AND keys.id = :id',
+    'SELECT keys.id, keys.hint, keys.name, inboxes.address, keys.permissions_json, keys.created_at, keys.last_used_at, keys.expires_at, keys.revoked_at, keys.inbox_no FROM keys LEFT OUTER JOIN inboxes ON inboxes.no = keys.inbox_no WHERE keys.account_no = :account_no::BIGINT AND keys.id = :id::VARCHAR',
 )
 key_hint = Statement(
     'SELECT keys.hint FROM keys WHERE keys.id = :id',
@@ -103,24 +131,24 @@ inbox_insert = Statement(
     'INSERT INTO inboxes (id, account_no, address, display_name, status, metadata_json, client_id, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :address::VARCHAR, :display_name::VARCHAR, :status::VARCHAR, :metadata_json::VARCHAR, :client_id::VARCHAR, :created_at::BIGINT) RETURNING inboxes.no',
 )
 inbox_by_id = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.id = :id AND inboxes.deleted_at IS NULL',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.id = :id::VARCHAR AND inboxes.deleted_at IS NULL',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.id = :id AND inboxes.deleted_at IS NULL',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.id = :id::VARCHAR AND inboxes.deleted_at IS NULL',
 )
 inbox_by_address = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.address = :address AND inboxes.deleted_at IS NULL',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.address = :address::VARCHAR AND inboxes.deleted_at IS NULL',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.address = :address AND inboxes.deleted_at IS NULL',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.address = :address::VARCHAR AND inboxes.deleted_at IS NULL',
 )
 inbox_by_no = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.no = :inbox_no',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.no = :inbox_no::BIGINT',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.no = :inbox_no',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.no = :inbox_no::BIGINT',
 )
 inbox_by_client_id = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.client_id = :client_id',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.client_id = :client_id::VARCHAR',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.client_id = :client_id',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.client_id = :client_id::VARCHAR',
 )
 inboxes_page = Statement(
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL AND inboxes.no < :before AND (:only_inbox = 0 OR inboxes.no = :only_inbox) ORDER BY inboxes.no DESC LIMIT :limit OFFSET 0',
-    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL AND inboxes.no < :before::BIGINT AND (:only_inbox = 0 OR inboxes.no = :only_inbox::BIGINT) ORDER BY inboxes.no DESC LIMIT :limit',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL AND inboxes.no < :before AND (:only_inbox = 0 OR inboxes.no = :only_inbox) ORDER BY inboxes.no DESC LIMIT :limit OFFSET 0',
+    'SELECT inboxes.no, inboxes.id, inboxes.account_no, inboxes.address, inboxes.display_name, inboxes.status, inboxes.metadata_json, inboxes.message_count, inboxes.unread_count, inboxes.thread_count, inboxes.last_received_at, inboxes.created_at, inboxes.deleted_at, inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL AND inboxes.no < :before::BIGINT AND (:only_inbox = 0 OR inboxes.no = :only_inbox::BIGINT) ORDER BY inboxes.no DESC LIMIT :limit',
 )
 inboxes_starting = Statement(
     'SELECT inboxes.id, inboxes.address FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL AND (:only_inbox = 0 OR inboxes.no = :only_inbox) AND (substr(inboxes.address, 1, :length) = :prefix OR substr(inboxes.id, 1, :length) = :prefix) ORDER BY inboxes.no DESC LIMIT :limit OFFSET 0',
@@ -157,6 +185,18 @@ inbox_count = Statement(
 inbox_update = Statement(
     'UPDATE inboxes SET display_name=:new_display_name, metadata_json=:new_metadata WHERE inboxes.no = :inbox_no',
     'UPDATE inboxes SET display_name=:new_display_name::VARCHAR, metadata_json=:new_metadata::VARCHAR WHERE inboxes.no = :inbox_no::BIGINT',
+)
+inboxes_overseen = Statement(
+    'SELECT DISTINCT inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.account_no = :account_no AND inboxes.deleted_at IS NULL',
+    'SELECT DISTINCT inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT AND inboxes.deleted_at IS NULL',
+)
+inbox_newest_overseen = Statement(
+    'SELECT inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.account_no = :account_no ORDER BY inboxes.no DESC LIMIT 1 OFFSET 0',
+    'SELECT inboxes.oversight, inboxes.after_untrusted, inboxes.paused FROM inboxes WHERE inboxes.account_no = :account_no::BIGINT ORDER BY inboxes.no DESC LIMIT 1',
+)
+inbox_oversee = Statement(
+    'UPDATE inboxes SET oversight=:new_oversight, after_untrusted=:new_after_untrusted, paused=:new_paused WHERE inboxes.no = :inbox_no',
+    'UPDATE inboxes SET oversight=:new_oversight::VARCHAR, after_untrusted=:new_after_untrusted::VARCHAR, paused=:new_paused::SMALLINT WHERE inboxes.no = :inbox_no::BIGINT',
 )
 inbox_delete = Statement(
     "UPDATE inboxes SET status='deleted', deleted_at=:now WHERE inboxes.no = :inbox_no AND inboxes.deleted_at IS NULL RETURNING id",
@@ -563,8 +603,8 @@ draft_by_client_id = Statement(
     'SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no::BIGINT AND drafts.client_id = :client_id::VARCHAR',
 )
 drafts_page = Statement(
-    "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no AND drafts.state IN ('draft', 'scheduled', 'pending_upgrade') AND drafts.no < :before ORDER BY drafts.no DESC LIMIT :limit OFFSET 0",
-    "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no::BIGINT AND drafts.state IN ('draft', 'scheduled', 'pending_upgrade') AND drafts.no < :before::BIGINT ORDER BY drafts.no DESC LIMIT :limit",
+    "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no AND drafts.state IN ('draft', 'scheduled', 'pending_upgrade', 'pending_approval') AND drafts.no < :before ORDER BY drafts.no DESC LIMIT :limit OFFSET 0",
+    "SELECT drafts.no, drafts.id, drafts.inbox_no, inboxes.id AS inbox_id, drafts.kind, drafts.state, drafts.source_seq, drafts.content_json, drafts.send_at, drafts.message_no, drafts.message_id, drafts.created_at, drafts.updated_at FROM drafts JOIN inboxes ON inboxes.no = drafts.inbox_no WHERE drafts.inbox_no = :inbox_no::BIGINT AND drafts.state IN ('draft', 'scheduled', 'pending_upgrade', 'pending_approval') AND drafts.no < :before::BIGINT ORDER BY drafts.no DESC LIMIT :limit",
 )
 draft_update = Statement(
     'UPDATE drafts SET content_json=:content_json_, send_at=:send_at_, updated_at=:now WHERE drafts.no = :draft_no',
@@ -942,41 +982,37 @@ usage_take_back = Statement(
     'UPDATE usages SET used=(usages.used - :sends) WHERE usages.account_no = :account_no AND usages.period = :period',
     'UPDATE usages SET used=(usages.used - :sends::BIGINT) WHERE usages.account_no = :account_no::BIGINT AND usages.period = :period::VARCHAR',
 )
-event_insert = Statement(
-    'INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id, :account_no, :inbox_no, :type, :payload_json, :created_at)',
-    'INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :type::VARCHAR, :payload_json::VARCHAR, :created_at::BIGINT) RETURNING events.seq',
-)
 approval_insert = Statement(
-    'INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at) VALUES (:id, :account_no, :kind, :state, :jti, :target_tier, :reason, :context_json, :action_label, :created_at, :expires_at)',
-    'INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :kind::VARCHAR, :state::VARCHAR, :jti::VARCHAR, :target_tier::VARCHAR, :reason::VARCHAR, :context_json::VARCHAR, :action_label::VARCHAR, :created_at::BIGINT, :expires_at::BIGINT) RETURNING approvals.no',
+    'INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at, message_seq, details_json, requested_by) VALUES (:id, :account_no, :kind, :state, :jti, :target_tier, :reason, :context_json, :action_label, :created_at, :expires_at, :message_seq, :details_json, :requested_by)',
+    'INSERT INTO approvals (id, account_no, kind, state, jti, target_tier, reason, context_json, action_label, created_at, expires_at, message_seq, details_json, requested_by) VALUES (:id::VARCHAR, :account_no::BIGINT, :kind::VARCHAR, :state::VARCHAR, :jti::VARCHAR, :target_tier::VARCHAR, :reason::VARCHAR, :context_json::VARCHAR, :action_label::VARCHAR, :created_at::BIGINT, :expires_at::BIGINT, :message_seq::BIGINT, :details_json::VARCHAR, :requested_by::VARCHAR) RETURNING approvals.no',
 )
 approval_by_id = Statement(
-    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.id = :id',
-    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.id = :id::VARCHAR',
+    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.id = :id',
+    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.id = :id::VARCHAR',
 )
 approval_by_jti = Statement(
-    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.jti = :jti',
-    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.jti = :jti::VARCHAR',
+    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.jti = :jti',
+    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.jti = :jti::VARCHAR',
 )
 approval_same = Statement(
-    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier AND approvals.reason = :reason AND approvals.expires_at > :fresh_until LIMIT 1 OFFSET 0",
-    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier::VARCHAR AND approvals.reason = :reason::VARCHAR AND approvals.expires_at > :fresh_until::BIGINT LIMIT 1",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier AND approvals.reason = :reason AND approvals.expires_at > :fresh_until LIMIT 1 OFFSET 0",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier::VARCHAR AND approvals.reason = :reason::VARCHAR AND approvals.expires_at > :fresh_until::BIGINT LIMIT 1",
 )
 approval_newest = Statement(
-    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state != 'closed' ORDER BY approvals.no DESC LIMIT 1 OFFSET 0",
-    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state != 'closed' ORDER BY approvals.no DESC LIMIT 1",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state != 'closed' ORDER BY approvals.no DESC LIMIT 1 OFFSET 0",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state != 'closed' ORDER BY approvals.no DESC LIMIT 1",
 )
 approvals_open = Statement(
-    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.state = 'open' AND approvals.expires_at > :now ORDER BY approvals.no",
-    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.state = 'open' AND approvals.expires_at > :now::BIGINT ORDER BY approvals.no",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.state = 'open' AND approvals.expires_at > :now ORDER BY approvals.no",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.state = 'open' AND approvals.expires_at > :now::BIGINT ORDER BY approvals.no",
 )
 approvals_open_of = Statement(
-    "SELECT count(*) AS count_1 FROM approvals WHERE approvals.account_no = :account_no AND approvals.state = 'open' AND approvals.expires_at > :now",
-    "SELECT count(*) AS count_1 FROM approvals WHERE approvals.account_no = :account_no::BIGINT AND approvals.state = 'open' AND approvals.expires_at > :now::BIGINT",
+    "SELECT count(*) AS count_1 FROM approvals WHERE approvals.account_no = :account_no AND approvals.state = 'open' AND approvals.expires_at > :now AND (approvals.kind = 'send') = :held",
+    "SELECT count(*) AS count_1 FROM approvals WHERE approvals.account_no = :account_no::BIGINT AND approvals.state = 'open' AND approvals.expires_at > :now::BIGINT AND (approvals.kind = 'send') = :held",
 )
 approval_newest_open = Statement(
-    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier AND approvals.expires_at > :now ORDER BY approvals.no DESC LIMIT 1 OFFSET 0",
-    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier::VARCHAR AND approvals.expires_at > :now::BIGINT ORDER BY approvals.no DESC LIMIT 1",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier AND approvals.expires_at > :now ORDER BY approvals.no DESC LIMIT 1 OFFSET 0",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.target_tier = :target_tier::VARCHAR AND approvals.expires_at > :now::BIGINT ORDER BY approvals.no DESC LIMIT 1",
 )
 approval_decide = Statement(
     "UPDATE approvals SET state=:new_state, comment=:new_comment, decided_by=:by, decided_at=:now WHERE approvals.id = :id AND approvals.state = 'open' AND approvals.expires_at > :now RETURNING id",
@@ -985,6 +1021,34 @@ approval_decide = Statement(
 approvals_close_others = Statement(
     "UPDATE approvals SET state='closed', decided_at=:now WHERE approvals.account_no = :account_no AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.id != :id",
     "UPDATE approvals SET state='closed', decided_at=:now::BIGINT WHERE approvals.account_no = :account_no::BIGINT AND approvals.kind = 'upgrade' AND approvals.state = 'open' AND approvals.id != :id::VARCHAR",
+)
+approval_of_message = Statement(
+    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.message_seq = :seq ORDER BY approvals.no DESC LIMIT 1 OFFSET 0',
+    'SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.message_seq = :seq::BIGINT ORDER BY approvals.no DESC LIMIT 1',
+)
+approval_open_of_message = Statement(
+    "SELECT approvals.no FROM approvals WHERE approvals.message_seq = :seq AND approvals.state = 'open' LIMIT 1 OFFSET 0",
+    "SELECT approvals.no FROM approvals WHERE approvals.message_seq = :seq::BIGINT AND approvals.state = 'open' LIMIT 1",
+)
+approvals_close_of_message = Statement(
+    "UPDATE approvals SET state='closed', decided_at=:now WHERE approvals.message_seq = :seq AND approvals.state = 'open'",
+    "UPDATE approvals SET state='closed', decided_at=:now::BIGINT WHERE approvals.message_seq = :seq::BIGINT AND approvals.state = 'open'",
+)
+approvals_lapsed = Statement(
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.kind = 'send' AND approvals.state = 'open' AND approvals.expires_at <= :now ORDER BY approvals.no",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.kind = 'send' AND approvals.state = 'open' AND approvals.expires_at <= :now::BIGINT ORDER BY approvals.no",
+)
+approvals_next_lapse = Statement(
+    "SELECT min(approvals.expires_at) AS min_1 FROM approvals WHERE approvals.kind = 'send' AND approvals.state = 'open'",
+    "SELECT min(approvals.expires_at) AS min_1 FROM approvals WHERE approvals.kind = 'send' AND approvals.state = 'open'",
+)
+approval_lapse = Statement(
+    "UPDATE approvals SET state='expired', decided_at=:now WHERE approvals.id = :id AND approvals.state = 'open' AND approvals.expires_at <= :now RETURNING id",
+    "UPDATE approvals SET state='expired', decided_at=:now::BIGINT WHERE approvals.id = :id::VARCHAR AND approvals.state = 'open' AND approvals.expires_at <= :now::BIGINT RETURNING approvals.id",
+)
+approvals_page = Statement(
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by, approvals.no FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.no < :before AND (:state = '' OR approvals.state = :state) AND (:kind = '' OR approvals.kind = :kind) AND (:account_no = 0 OR approvals.account_no = :account_no) ORDER BY approvals.no DESC LIMIT :limit OFFSET 0",
+    "SELECT approvals.id, approvals.account_no, accounts.id AS account_id, approvals.kind, approvals.state, approvals.jti, approvals.target_tier, approvals.reason, approvals.context_json, approvals.action_label, approvals.comment, approvals.decided_by, approvals.created_at, approvals.expires_at, approvals.decided_at, accounts.tier, approvals.message_seq, approvals.details_json, approvals.requested_by, approvals.no FROM approvals JOIN accounts ON accounts.no = approvals.account_no WHERE approvals.no < :before::BIGINT AND (:state = '' OR approvals.state = :state::VARCHAR) AND (:kind = '' OR approvals.kind = :kind::VARCHAR) AND (:account_no = 0 OR approvals.account_no = :account_no::BIGINT) ORDER BY approvals.no DESC LIMIT :limit",
 )
 upstream_get = Statement(
     'SELECT upstreams.uidvalidity, upstreams.last_uid, upstreams.since, upstreams.old_uid FROM upstreams WHERE upstreams.name = :name',
@@ -1026,6 +1090,230 @@ ingested_forget = Statement(
     'DELETE FROM ingested WHERE ingested.created_at <= :before',
     'DELETE FROM ingested WHERE ingested.created_at <= :before::BIGINT',
 )
+event_add = Statement(
+    'INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id, :account_no, :inbox_no, :type, :payload_json, :created_at) RETURNING seq',
+    'INSERT INTO events (id, account_no, inbox_no, type, payload_json, created_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :type::VARCHAR, :payload_json::VARCHAR, :created_at::BIGINT) RETURNING events.seq',
+)
+event_by_seq = Statement(
+    'SELECT events.seq, events.id, events.type, events.payload_json, events.created_at, events.inbox_no, accounts.id AS account_id, inboxes.id AS inbox_id, inboxes.deleted_at AS inbox_deleted_at FROM events JOIN accounts ON accounts.no = events.account_no LEFT OUTER JOIN inboxes ON inboxes.no = events.inbox_no WHERE events.seq = :event_seq',
+    'SELECT events.seq, events.id, events.type, events.payload_json, events.created_at, events.inbox_no, accounts.id AS account_id, inboxes.id AS inbox_id, inboxes.deleted_at AS inbox_deleted_at FROM events JOIN accounts ON accounts.no = events.account_no LEFT OUTER JOIN inboxes ON inboxes.no = events.inbox_no WHERE events.seq = :event_seq::BIGINT',
+)
+events_after = Statement(
+    "SELECT events.seq, events.id, events.type, events.payload_json, events.created_at, events.inbox_no, accounts.id AS account_id, inboxes.id AS inbox_id, inboxes.deleted_at AS inbox_deleted_at FROM events JOIN accounts ON accounts.no = events.account_no LEFT OUTER JOIN inboxes ON inboxes.no = events.inbox_no WHERE events.account_no = :account_no AND (:inbox_no = 0 OR events.inbox_no = :inbox_no) AND (:types = '' OR :types LIKE ('% ' || events.type || ' %')) AND (:mail = 1 OR events.type NOT LIKE 'message.%') AND events.seq > :after AND events.seq <= :until ORDER BY events.seq LIMIT :limit OFFSET 0",
+    "SELECT events.seq, events.id, events.type, events.payload_json, events.created_at, events.inbox_no, accounts.id AS account_id, inboxes.id AS inbox_id, inboxes.deleted_at AS inbox_deleted_at FROM events JOIN accounts ON accounts.no = events.account_no LEFT OUTER JOIN inboxes ON inboxes.no = events.inbox_no WHERE events.account_no = :account_no::BIGINT AND (:inbox_no = 0 OR events.inbox_no = :inbox_no::BIGINT) AND (:types = '' OR :types LIKE ('% ' || events.type || ' %')) AND (:mail = 1 OR events.type NOT LIKE 'message.%') AND events.seq > :after::BIGINT AND events.seq <= :until::BIGINT ORDER BY events.seq LIMIT :limit",
+)
+events_latest = Statement(
+    "SELECT events.seq, events.id, events.type, events.payload_json, events.created_at, events.inbox_no, accounts.id AS account_id, inboxes.id AS inbox_id, inboxes.deleted_at AS inbox_deleted_at FROM events JOIN accounts ON accounts.no = events.account_no LEFT OUTER JOIN inboxes ON inboxes.no = events.inbox_no WHERE events.account_no = :account_no AND (:inbox_no = 0 OR events.inbox_no = :inbox_no) AND (:types = '' OR :types LIKE ('% ' || events.type || ' %')) AND (:mail = 1 OR events.type NOT LIKE 'message.%') AND events.seq <= :until ORDER BY events.seq DESC LIMIT :limit OFFSET 0",
+    "SELECT events.seq, events.id, events.type, events.payload_json, events.created_at, events.inbox_no, accounts.id AS account_id, inboxes.id AS inbox_id, inboxes.deleted_at AS inbox_deleted_at FROM events JOIN accounts ON accounts.no = events.account_no LEFT OUTER JOIN inboxes ON inboxes.no = events.inbox_no WHERE events.account_no = :account_no::BIGINT AND (:inbox_no = 0 OR events.inbox_no = :inbox_no::BIGINT) AND (:types = '' OR :types LIKE ('% ' || events.type || ' %')) AND (:mail = 1 OR events.type NOT LIKE 'message.%') AND events.seq <= :until::BIGINT ORDER BY events.seq DESC LIMIT :limit",
+)
+events_end = Statement(
+    'SELECT coalesce(max(events.seq), 0) AS coalesce_1 FROM events WHERE events.account_no = :account_no',
+    'SELECT coalesce(max(events.seq), 0) AS coalesce_1 FROM events WHERE events.account_no = :account_no::BIGINT',
+)
+thread_is_ours = Statement(
+    "SELECT messages.seq FROM messages WHERE (messages.thread_seq = :thread_seq OR messages.thread_seq = (SELECT threads.seq FROM threads WHERE threads.id = :related)) AND messages.direction = 'outbound' AND messages.sent_at IS NOT NULL LIMIT 1 OFFSET 0",
+    "SELECT messages.seq FROM messages WHERE (messages.thread_seq = :thread_seq::BIGINT OR messages.thread_seq = (SELECT threads.seq FROM threads WHERE threads.id = :related::VARCHAR)) AND messages.direction = 'outbound' AND messages.sent_at IS NOT NULL LIMIT 1",
+)
+consumer_acked = Statement(
+    'SELECT consumers.acked_seq FROM consumers WHERE consumers.account_no = :account_no AND consumers.inbox_no = :inbox_no AND consumers.name = :name',
+    'SELECT consumers.acked_seq FROM consumers WHERE consumers.account_no = :account_no::BIGINT AND consumers.inbox_no = :inbox_no::BIGINT AND consumers.name = :name::VARCHAR',
+)
+consumers_count = Statement(
+    'SELECT count(*) AS count_1 FROM consumers WHERE consumers.account_no = :account_no',
+    'SELECT count(*) AS count_1 FROM consumers WHERE consumers.account_no = :account_no::BIGINT',
+)
+consumer_acknowledge = Statement(
+    'INSERT INTO consumers (account_no, inbox_no, name, acked_seq, updated_at) VALUES (:account_no, :inbox_no, :name, :seq, :now) ON CONFLICT (account_no, inbox_no, name) DO UPDATE SET acked_seq = excluded.acked_seq, updated_at = excluded.updated_at WHERE consumers.acked_seq < excluded.acked_seq',
+    'INSERT INTO consumers (account_no, inbox_no, name, acked_seq, updated_at) VALUES (:account_no::BIGINT, :inbox_no::BIGINT, :name::VARCHAR, :seq::BIGINT, :now::BIGINT) ON CONFLICT (account_no, inbox_no, name) DO UPDATE SET acked_seq = excluded.acked_seq, updated_at = excluded.updated_at WHERE consumers.acked_seq < excluded.acked_seq',
+)
+key_state = Statement(
+    'SELECT keys.revoked_at, keys.expires_at, accounts.status FROM keys JOIN accounts ON accounts.no = keys.account_no WHERE keys.id = :id',
+    'SELECT keys.revoked_at, keys.expires_at, accounts.status FROM keys JOIN accounts ON accounts.no = keys.account_no WHERE keys.id = :id::VARCHAR',
+)
+hooks_matching = Statement(
+    "SELECT webhooks.no FROM webhooks WHERE webhooks.account_no = :account_no AND webhooks.deleted_at IS NULL AND (webhooks.inbox_no IS NULL OR webhooks.inbox_no = :inbox_no) AND webhooks.status != 'disabled' AND (webhooks.events = '' OR webhooks.events LIKE :pattern) AND webhooks.no != :except_no",
+    "SELECT webhooks.no FROM webhooks WHERE webhooks.account_no = :account_no::BIGINT AND webhooks.deleted_at IS NULL AND (webhooks.inbox_no IS NULL OR webhooks.inbox_no = :inbox_no::BIGINT) AND webhooks.status != 'disabled' AND (webhooks.events = '' OR webhooks.events LIKE :pattern::VARCHAR) AND webhooks.no != :except_no::BIGINT",
+)
+webhook_by_no = Statement(
+    'SELECT webhooks.no, webhooks.id, webhooks.account_no, accounts.id AS account_id, webhooks.inbox_no, inboxes.id AS inbox_id, webhooks.client_id, webhooks.url, webhooks.description, webhooks.events, webhooks.secret, webhooks.old_secret, webhooks.old_secret_until, webhooks.status, webhooks.disabled_why, webhooks.failures, webhooks.failing_since, webhooks.retry_at, webhooks.last_delivered_at, webhooks.last_error, webhooks.created_at, webhooks.updated_at, webhooks.deleted_at, accounts.status AS account_status FROM webhooks JOIN accounts ON accounts.no = webhooks.account_no LEFT OUTER JOIN inboxes ON inboxes.no = webhooks.inbox_no WHERE webhooks.no = :webhook_no',
+    'SELECT webhooks.no, webhooks.id, webhooks.account_no, accounts.id AS account_id, webhooks.inbox_no, inboxes.id AS inbox_id, webhooks.client_id, webhooks.url, webhooks.description, webhooks.events, webhooks.secret, webhooks.old_secret, webhooks.old_secret_until, webhooks.status, webhooks.disabled_why, webhooks.failures, webhooks.failing_since, webhooks.retry_at, webhooks.last_delivered_at, webhooks.last_error, webhooks.created_at, webhooks.updated_at, webhooks.deleted_at, accounts.status AS account_status FROM webhooks JOIN accounts ON accounts.no = webhooks.account_no LEFT OUTER JOIN inboxes ON inboxes.no = webhooks.inbox_no WHERE webhooks.no = :webhook_no::BIGINT',
+)
+webhook_by_id = Statement(
+    'SELECT webhooks.no, webhooks.id, webhooks.account_no, accounts.id AS account_id, webhooks.inbox_no, inboxes.id AS inbox_id, webhooks.client_id, webhooks.url, webhooks.description, webhooks.events, webhooks.secret, webhooks.old_secret, webhooks.old_secret_until, webhooks.status, webhooks.disabled_why, webhooks.failures, webhooks.failing_since, webhooks.retry_at, webhooks.last_delivered_at, webhooks.last_error, webhooks.created_at, webhooks.updated_at, webhooks.deleted_at, accounts.status AS account_status FROM webhooks JOIN accounts ON accounts.no = webhooks.account_no LEFT OUTER JOIN inboxes ON inboxes.no = webhooks.inbox_no WHERE webhooks.id = :id AND webhooks.deleted_at IS NULL',
+    'SELECT webhooks.no, webhooks.id, webhooks.account_no, accounts.id AS account_id, webhooks.inbox_no, inboxes.id AS inbox_id, webhooks.client_id, webhooks.url, webhooks.description, webhooks.events, webhooks.secret, webhooks.old_secret, webhooks.old_secret_until, webhooks.status, webhooks.disabled_why, webhooks.failures, webhooks.failing_since, webhooks.retry_at, webhooks.last_delivered_at, webhooks.last_error, webhooks.created_at, webhooks.updated_at, webhooks.deleted_at, accounts.status AS account_status FROM webhooks JOIN accounts ON accounts.no = webhooks.account_no LEFT OUTER JOIN inboxes ON inboxes.no = webhooks.inbox_no WHERE webhooks.id = :id::VARCHAR AND webhooks.deleted_at IS NULL',
+)
+webhook_by_client_id = Statement(
+    'SELECT webhooks.no, webhooks.id, webhooks.account_no, accounts.id AS account_id, webhooks.inbox_no, inboxes.id AS inbox_id, webhooks.client_id, webhooks.url, webhooks.description, webhooks.events, webhooks.secret, webhooks.old_secret, webhooks.old_secret_until, webhooks.status, webhooks.disabled_why, webhooks.failures, webhooks.failing_since, webhooks.retry_at, webhooks.last_delivered_at, webhooks.last_error, webhooks.created_at, webhooks.updated_at, webhooks.deleted_at, accounts.status AS account_status FROM webhooks JOIN accounts ON accounts.no = webhooks.account_no LEFT OUTER JOIN inboxes ON inboxes.no = webhooks.inbox_no WHERE webhooks.account_no = :account_no AND webhooks.deleted_at IS NULL AND webhooks.client_id = :client_id',
+    'SELECT webhooks.no, webhooks.id, webhooks.account_no, accounts.id AS account_id, webhooks.inbox_no, inboxes.id AS inbox_id, webhooks.client_id, webhooks.url, webhooks.description, webhooks.events, webhooks.secret, webhooks.old_secret, webhooks.old_secret_until, webhooks.status, webhooks.disabled_why, webhooks.failures, webhooks.failing_since, webhooks.retry_at, webhooks.last_delivered_at, webhooks.last_error, webhooks.created_at, webhooks.updated_at, webhooks.deleted_at, accounts.status AS account_status FROM webhooks JOIN accounts ON accounts.no = webhooks.account_no LEFT OUTER JOIN inboxes ON inboxes.no = webhooks.inbox_no WHERE webhooks.account_no = :account_no::BIGINT AND webhooks.deleted_at IS NULL AND webhooks.client_id = :client_id::VARCHAR',
+)
+webhooks_page = Statement(
+    "SELECT webhooks.no, webhooks.id, webhooks.account_no, accounts.id AS account_id, webhooks.inbox_no, inboxes.id AS inbox_id, webhooks.client_id, webhooks.url, webhooks.description, webhooks.events, webhooks.secret, webhooks.old_secret, webhooks.old_secret_until, webhooks.status, webhooks.disabled_why, webhooks.failures, webhooks.failing_since, webhooks.retry_at, webhooks.last_delivered_at, webhooks.last_error, webhooks.created_at, webhooks.updated_at, webhooks.deleted_at, accounts.status AS account_status FROM webhooks JOIN accounts ON accounts.no = webhooks.account_no LEFT OUTER JOIN inboxes ON inboxes.no = webhooks.inbox_no WHERE webhooks.account_no = :account_no AND webhooks.deleted_at IS NULL AND webhooks.no < :before AND (:only_inbox = 0 OR webhooks.inbox_no = :only_inbox) AND (:status = '' OR webhooks.status = :status) ORDER BY webhooks.no DESC LIMIT :limit OFFSET 0",
+    "SELECT webhooks.no, webhooks.id, webhooks.account_no, accounts.id AS account_id, webhooks.inbox_no, inboxes.id AS inbox_id, webhooks.client_id, webhooks.url, webhooks.description, webhooks.events, webhooks.secret, webhooks.old_secret, webhooks.old_secret_until, webhooks.status, webhooks.disabled_why, webhooks.failures, webhooks.failing_since, webhooks.retry_at, webhooks.last_delivered_at, webhooks.last_error, webhooks.created_at, webhooks.updated_at, webhooks.deleted_at, accounts.status AS account_status FROM webhooks JOIN accounts ON accounts.no = webhooks.account_no LEFT OUTER JOIN inboxes ON inboxes.no = webhooks.inbox_no WHERE webhooks.account_no = :account_no::BIGINT AND webhooks.deleted_at IS NULL AND webhooks.no < :before::BIGINT AND (:only_inbox = 0 OR webhooks.inbox_no = :only_inbox::BIGINT) AND (:status = '' OR webhooks.status = :status::VARCHAR) ORDER BY webhooks.no DESC LIMIT :limit",
+)
+webhooks_count = Statement(
+    'SELECT count(*) AS count_1 FROM webhooks WHERE webhooks.account_no = :account_no AND webhooks.deleted_at IS NULL',
+    'SELECT count(*) AS count_1 FROM webhooks WHERE webhooks.account_no = :account_no::BIGINT AND webhooks.deleted_at IS NULL',
+)
+webhook_insert = Statement(
+    'INSERT INTO webhooks (id, account_no, inbox_no, client_id, url, description, events, secret, status, created_at, updated_at) VALUES (:id, :account_no, :inbox_no, :client_id, :url, :description, :events, :secret, :status, :created_at, :updated_at) RETURNING no',
+    'INSERT INTO webhooks (id, account_no, inbox_no, client_id, url, description, events, secret, status, created_at, updated_at) VALUES (:id::VARCHAR, :account_no::BIGINT, :inbox_no::BIGINT, :client_id::VARCHAR, :url::VARCHAR, :description::VARCHAR, :events::VARCHAR, :secret, :status::VARCHAR, :created_at::BIGINT, :updated_at::BIGINT) RETURNING webhooks.no',
+)
+webhook_update = Statement(
+    'UPDATE webhooks SET inbox_no=:new_inbox_no, url=:new_url, description=:new_description, events=:new_events, updated_at=:now WHERE webhooks.no = :webhook_no',
+    'UPDATE webhooks SET inbox_no=:new_inbox_no::BIGINT, url=:new_url::VARCHAR, description=:new_description::VARCHAR, events=:new_events::VARCHAR, updated_at=:now::BIGINT WHERE webhooks.no = :webhook_no::BIGINT',
+)
+webhook_activate = Statement(
+    "UPDATE webhooks SET status='active', disabled_why=NULL, failures=0, failing_since=NULL, retry_at=0, updated_at=:now WHERE webhooks.no = :webhook_no",
+    "UPDATE webhooks SET status='active', disabled_why=NULL, failures=0, failing_since=NULL, retry_at=0, updated_at=:now::BIGINT WHERE webhooks.no = :webhook_no::BIGINT",
+)
+webhook_disable = Statement(
+    "UPDATE webhooks SET status='disabled', disabled_why=:why, updated_at=:now WHERE webhooks.no = :webhook_no",
+    "UPDATE webhooks SET status='disabled', disabled_why=:why::VARCHAR, updated_at=:now::BIGINT WHERE webhooks.no = :webhook_no::BIGINT",
+)
+webhook_delete = Statement(
+    "UPDATE webhooks SET client_id=NULL, status='disabled', deleted_at=:now WHERE webhooks.no = :webhook_no AND webhooks.deleted_at IS NULL",
+    "UPDATE webhooks SET client_id=NULL, status='disabled', deleted_at=:now::BIGINT WHERE webhooks.no = :webhook_no::BIGINT AND webhooks.deleted_at IS NULL",
+)
+webhook_rotate = Statement(
+    'UPDATE webhooks SET secret=:new_secret, old_secret=:replaced_secret, old_secret_until=:until, updated_at=:now WHERE webhooks.no = :webhook_no',
+    'UPDATE webhooks SET secret=:new_secret, old_secret=:replaced_secret, old_secret_until=:until::BIGINT, updated_at=:now::BIGINT WHERE webhooks.no = :webhook_no::BIGINT',
+)
+webhook_worked = Statement(
+    "UPDATE webhooks SET status=CASE WHEN (webhooks.status = 'unhealthy') THEN 'active' ELSE webhooks.status END, failures=0, failing_since=NULL, retry_at=0, last_delivered_at=:now, last_error=NULL WHERE webhooks.no = :webhook_no",
+    "UPDATE webhooks SET status=CASE WHEN (webhooks.status = 'unhealthy') THEN 'active' ELSE webhooks.status END, failures=0, failing_since=NULL, retry_at=0, last_delivered_at=:now::BIGINT, last_error=NULL WHERE webhooks.no = :webhook_no::BIGINT",
+)
+webhook_failed = Statement(
+    'UPDATE webhooks SET failures=(webhooks.failures + 1), failing_since=coalesce(webhooks.failing_since, :now), retry_at=:retry_at, last_error=:error WHERE webhooks.no = :webhook_no',
+    'UPDATE webhooks SET failures=(webhooks.failures + 1), failing_since=coalesce(webhooks.failing_since, :now), retry_at=:retry_at::BIGINT, last_error=:error::VARCHAR WHERE webhooks.no = :webhook_no::BIGINT',
+)
+webhook_unhealthy = Statement(
+    "UPDATE webhooks SET status='unhealthy' WHERE webhooks.no = :webhook_no",
+    "UPDATE webhooks SET status='unhealthy' WHERE webhooks.no = :webhook_no::BIGINT",
+)
+hook_delivery_insert = Statement(
+    'INSERT INTO hookdeliveries (id, webhook_no, event_seq, lane, state, next_attempt_at, created_at) VALUES (:id, :webhook_no, :event_seq, :lane, :state, :next_attempt_at, :created_at)',
+    'INSERT INTO hookdeliveries (id, webhook_no, event_seq, lane, state, next_attempt_at, created_at) VALUES (:id::VARCHAR, :webhook_no::BIGINT, :event_seq::BIGINT, :lane::BIGINT, :state::VARCHAR, :next_attempt_at::BIGINT, :created_at::BIGINT) RETURNING hookdeliveries.no',
+)
+hook_lanes = Statement(
+    "SELECT DISTINCT hookdeliveries.webhook_no, hookdeliveries.lane FROM hookdeliveries JOIN webhooks ON webhooks.no = hookdeliveries.webhook_no WHERE hookdeliveries.state = 'waiting' AND webhooks.status != 'disabled'",
+    "SELECT DISTINCT hookdeliveries.webhook_no, hookdeliveries.lane FROM hookdeliveries JOIN webhooks ON webhooks.no = hookdeliveries.webhook_no WHERE hookdeliveries.state = 'waiting' AND webhooks.status != 'disabled'",
+)
+hook_lanes_of = Statement(
+    "SELECT DISTINCT hookdeliveries.lane FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no",
+    "SELECT DISTINCT hookdeliveries.lane FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no::BIGINT",
+)
+hook_next = Statement(
+    "SELECT hookdeliveries.no, hookdeliveries.event_seq, hookdeliveries.attempts, hookdeliveries.next_attempt_at, hookdeliveries.created_at FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no AND hookdeliveries.lane = :lane AND (hookdeliveries.attempts < :patience OR hookdeliveries.next_attempt_at <= :now) ORDER BY hookdeliveries.no LIMIT 1 OFFSET 0",
+    "SELECT hookdeliveries.no, hookdeliveries.event_seq, hookdeliveries.attempts, hookdeliveries.next_attempt_at, hookdeliveries.created_at FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no::BIGINT AND hookdeliveries.lane = :lane::BIGINT AND (hookdeliveries.attempts < :patience::BIGINT OR hookdeliveries.next_attempt_at <= :now::BIGINT) ORDER BY hookdeliveries.no LIMIT 1",
+)
+hook_next_at = Statement(
+    "SELECT min(hookdeliveries.next_attempt_at) AS min_1 FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no AND hookdeliveries.lane = :lane AND hookdeliveries.attempts > 0",
+    "SELECT min(hookdeliveries.next_attempt_at) AS min_1 FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no::BIGINT AND hookdeliveries.lane = :lane::BIGINT AND hookdeliveries.attempts > 0",
+)
+hook_cut_off = Statement(
+    "UPDATE hookdeliveries SET next_attempt_at=:now WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.attempts = 1 AND (EXISTS (SELECT * FROM hookattempts WHERE hookattempts.delivery_no = hookdeliveries.no AND hookattempts.ended_at IS NULL))",
+    "UPDATE hookdeliveries SET next_attempt_at=:now::BIGINT WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.attempts = 1 AND (EXISTS (SELECT * FROM hookattempts WHERE hookattempts.delivery_no = hookdeliveries.no AND hookattempts.ended_at IS NULL))",
+)
+hook_attempt_begin = Statement(
+    'UPDATE hookdeliveries SET attempts=:n, next_attempt_at=:again_at WHERE hookdeliveries.no = :delivery_no',
+    'UPDATE hookdeliveries SET attempts=:n::BIGINT, next_attempt_at=:again_at::BIGINT WHERE hookdeliveries.no = :delivery_no::BIGINT',
+)
+hook_attempt_insert = Statement(
+    'INSERT INTO hookattempts (delivery_no, n, started_at, request_json) VALUES (:delivery_no, :n, :started_at, :request_json)',
+    'INSERT INTO hookattempts (delivery_no, n, started_at, request_json) VALUES (:delivery_no::BIGINT, :n::BIGINT, :started_at::BIGINT, :request_json::VARCHAR)',
+)
+hook_attempt_end = Statement(
+    'UPDATE hookattempts SET ended_at=:now, status=:new_status, error=:new_error, request_json=:request, response_json=:response WHERE hookattempts.delivery_no = :no AND hookattempts.n = :attempt',
+    'UPDATE hookattempts SET ended_at=:now::BIGINT, status=:new_status::BIGINT, error=:new_error::VARCHAR, request_json=:request::VARCHAR, response_json=:response::VARCHAR WHERE hookattempts.delivery_no = :no::BIGINT AND hookattempts.n = :attempt::BIGINT',
+)
+hook_finish = Statement(
+    "UPDATE hookdeliveries SET state=:new_state, finished_at=:now WHERE hookdeliveries.no = :delivery_no AND hookdeliveries.state = 'waiting'",
+    "UPDATE hookdeliveries SET state=:new_state::VARCHAR, finished_at=:now::BIGINT WHERE hookdeliveries.no = :delivery_no::BIGINT AND hookdeliveries.state = 'waiting'",
+)
+hook_postpone = Statement(
+    "UPDATE hookdeliveries SET next_attempt_at=:again_at WHERE hookdeliveries.no = :delivery_no AND hookdeliveries.state = 'waiting'",
+    "UPDATE hookdeliveries SET next_attempt_at=:again_at::BIGINT WHERE hookdeliveries.no = :delivery_no::BIGINT AND hookdeliveries.state = 'waiting'",
+)
+hook_all_due = Statement(
+    "UPDATE hookdeliveries SET next_attempt_at=:now WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no AND hookdeliveries.attempts > 0",
+    "UPDATE hookdeliveries SET next_attempt_at=:now::BIGINT WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no::BIGINT AND hookdeliveries.attempts > 0",
+)
+hooks_idle = Statement(
+    "SELECT webhooks.no, webhooks.deleted_at FROM webhooks WHERE webhooks.status = 'disabled' AND (EXISTS (SELECT * FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = webhooks.no AND hookdeliveries.lane >= -1))",
+    "SELECT webhooks.no, webhooks.deleted_at FROM webhooks WHERE webhooks.status = 'disabled' AND (EXISTS (SELECT * FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = webhooks.no AND hookdeliveries.lane >= -1))",
+)
+hook_give_up = Statement(
+    "UPDATE hookdeliveries SET state=:new_state, finished_at=:now WHERE hookdeliveries.no IN (SELECT hookdeliveries.no FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no AND hookdeliveries.lane >= -1 AND hookdeliveries.created_at < :before ORDER BY hookdeliveries.no LIMIT :limit OFFSET 0)",
+    "UPDATE hookdeliveries SET state=:new_state::VARCHAR, finished_at=:now::BIGINT WHERE hookdeliveries.no IN (SELECT hookdeliveries.no FROM hookdeliveries WHERE hookdeliveries.state = 'waiting' AND hookdeliveries.webhook_no = :webhook_no::BIGINT AND hookdeliveries.lane >= -1 AND hookdeliveries.created_at < :before::BIGINT ORDER BY hookdeliveries.no LIMIT :limit)",
+)
+hook_deliveries_page = Statement(
+    "SELECT hookdeliveries.no, hookdeliveries.id, hookdeliveries.webhook_no, hookdeliveries.event_seq, hookdeliveries.lane, hookdeliveries.state, hookdeliveries.attempts, hookdeliveries.next_attempt_at, hookdeliveries.created_at, hookdeliveries.finished_at, events.id AS event_id, events.type FROM hookdeliveries JOIN events ON events.seq = hookdeliveries.event_seq WHERE hookdeliveries.webhook_no = :webhook_no AND hookdeliveries.no < :before AND (:state = '' OR hookdeliveries.state = :state) ORDER BY hookdeliveries.no DESC LIMIT :limit OFFSET 0",
+    "SELECT hookdeliveries.no, hookdeliveries.id, hookdeliveries.webhook_no, hookdeliveries.event_seq, hookdeliveries.lane, hookdeliveries.state, hookdeliveries.attempts, hookdeliveries.next_attempt_at, hookdeliveries.created_at, hookdeliveries.finished_at, events.id AS event_id, events.type FROM hookdeliveries JOIN events ON events.seq = hookdeliveries.event_seq WHERE hookdeliveries.webhook_no = :webhook_no::BIGINT AND hookdeliveries.no < :before::BIGINT AND (:state = '' OR hookdeliveries.state = :state::VARCHAR) ORDER BY hookdeliveries.no DESC LIMIT :limit",
+)
+hook_delivery_by_id = Statement(
+    'SELECT hookdeliveries.no, hookdeliveries.id, hookdeliveries.webhook_no, hookdeliveries.event_seq, hookdeliveries.lane, hookdeliveries.state, hookdeliveries.attempts, hookdeliveries.next_attempt_at, hookdeliveries.created_at, hookdeliveries.finished_at, events.id AS event_id, events.type FROM hookdeliveries JOIN events ON events.seq = hookdeliveries.event_seq WHERE hookdeliveries.id = :id AND hookdeliveries.webhook_no = :webhook_no',
+    'SELECT hookdeliveries.no, hookdeliveries.id, hookdeliveries.webhook_no, hookdeliveries.event_seq, hookdeliveries.lane, hookdeliveries.state, hookdeliveries.attempts, hookdeliveries.next_attempt_at, hookdeliveries.created_at, hookdeliveries.finished_at, events.id AS event_id, events.type FROM hookdeliveries JOIN events ON events.seq = hookdeliveries.event_seq WHERE hookdeliveries.id = :id::VARCHAR AND hookdeliveries.webhook_no = :webhook_no::BIGINT',
+)
+hook_attempts_between = Statement(
+    'SELECT hookattempts.delivery_no, hookattempts.n, hookattempts.started_at, hookattempts.ended_at, hookattempts.status, hookattempts.error, hookattempts.request_json, hookattempts.response_json FROM hookattempts JOIN hookdeliveries ON hookdeliveries.no = hookattempts.delivery_no WHERE hookattempts.delivery_no BETWEEN :first AND :last AND hookdeliveries.webhook_no = :webhook_no ORDER BY hookattempts.delivery_no, hookattempts.n',
+    'SELECT hookattempts.delivery_no, hookattempts.n, hookattempts.started_at, hookattempts.ended_at, hookattempts.status, hookattempts.error, hookattempts.request_json, hookattempts.response_json FROM hookattempts JOIN hookdeliveries ON hookdeliveries.no = hookattempts.delivery_no WHERE hookattempts.delivery_no BETWEEN :first::BIGINT AND :last::BIGINT AND hookdeliveries.webhook_no = :webhook_no::BIGINT ORDER BY hookattempts.delivery_no, hookattempts.n',
+)
+hook_failed_since = Statement(
+    "SELECT DISTINCT hookdeliveries.event_seq FROM hookdeliveries WHERE hookdeliveries.webhook_no = :webhook_no AND hookdeliveries.created_at >= :since AND hookdeliveries.state = 'failed' AND (hookdeliveries.event_seq NOT IN (SELECT later.event_seq FROM hookdeliveries AS later WHERE later.webhook_no = :webhook_no AND later.created_at >= :since AND later.state IN ('waiting', 'delivered'))) ORDER BY hookdeliveries.event_seq LIMIT :limit OFFSET 0",
+    "SELECT DISTINCT hookdeliveries.event_seq FROM hookdeliveries WHERE hookdeliveries.webhook_no = :webhook_no::BIGINT AND hookdeliveries.created_at >= :since::BIGINT AND hookdeliveries.state = 'failed' AND (hookdeliveries.event_seq NOT IN (SELECT later.event_seq FROM hookdeliveries AS later WHERE later.webhook_no = :webhook_no::BIGINT AND later.created_at >= :since::BIGINT AND later.state IN ('waiting', 'delivered'))) ORDER BY hookdeliveries.event_seq LIMIT :limit",
+)
+hook_attempts_prune = Statement(
+    'DELETE FROM hookattempts WHERE hookattempts.delivery_no IN (SELECT hookdeliveries.no FROM hookdeliveries WHERE hookdeliveries.finished_at < :before ORDER BY hookdeliveries.finished_at LIMIT :limit OFFSET 0)',
+    'DELETE FROM hookattempts WHERE hookattempts.delivery_no IN (SELECT hookdeliveries.no FROM hookdeliveries WHERE hookdeliveries.finished_at < :before::BIGINT ORDER BY hookdeliveries.finished_at LIMIT :limit)',
+)
+hook_deliveries_prune = Statement(
+    'DELETE FROM hookdeliveries WHERE hookdeliveries.no IN (SELECT hookdeliveries.no FROM hookdeliveries WHERE hookdeliveries.finished_at < :before ORDER BY hookdeliveries.finished_at LIMIT :limit OFFSET 0)',
+    'DELETE FROM hookdeliveries WHERE hookdeliveries.no IN (SELECT hookdeliveries.no FROM hookdeliveries WHERE hookdeliveries.finished_at < :before::BIGINT ORDER BY hookdeliveries.finished_at LIMIT :limit)',
+)
+webhooks_prune = Statement(
+    'DELETE FROM webhooks WHERE webhooks.deleted_at < :before AND NOT (EXISTS (SELECT * FROM hookdeliveries WHERE hookdeliveries.webhook_no = webhooks.no))',
+    'DELETE FROM webhooks WHERE webhooks.deleted_at < :before::BIGINT AND NOT (EXISTS (SELECT * FROM hookdeliveries WHERE hookdeliveries.webhook_no = webhooks.no))',
+)
+contact_written = Statement(
+    'INSERT INTO contacts (inbox_no, address, written_at) VALUES (:inbox_no, :address, :at) ON CONFLICT (inbox_no, address) DO UPDATE SET written_at = excluded.written_at',
+    'INSERT INTO contacts (inbox_no, address, written_at) VALUES (:inbox_no::BIGINT, :address::VARCHAR, :at::BIGINT) ON CONFLICT (inbox_no, address) DO UPDATE SET written_at = excluded.written_at',
+)
+contact_heard = Statement(
+    'INSERT INTO contacts (inbox_no, address, heard_at) VALUES (:inbox_no, :address, :at) ON CONFLICT (inbox_no, address) DO UPDATE SET heard_at = excluded.heard_at',
+    'INSERT INTO contacts (inbox_no, address, heard_at) VALUES (:inbox_no::BIGINT, :address::VARCHAR, :at::BIGINT) ON CONFLICT (inbox_no, address) DO UPDATE SET heard_at = excluded.heard_at',
+)
+contact_allowed = Statement(
+    'INSERT INTO contacts (inbox_no, address, allowed_at) VALUES (:inbox_no, :address, :at) ON CONFLICT (inbox_no, address) DO UPDATE SET allowed_at = excluded.allowed_at',
+    'INSERT INTO contacts (inbox_no, address, allowed_at) VALUES (:inbox_no::BIGINT, :address::VARCHAR, :at::BIGINT) ON CONFLICT (inbox_no, address) DO UPDATE SET allowed_at = excluded.allowed_at',
+)
+contact_known = Statement(
+    'SELECT contacts.address FROM contacts WHERE contacts.inbox_no = :inbox_no AND contacts.address = :address',
+    'SELECT contacts.address FROM contacts WHERE contacts.inbox_no = :inbox_no::BIGINT AND contacts.address = :address::VARCHAR',
+)
+draft_hold_by_message = Statement(
+    "UPDATE drafts SET state='pending_approval' WHERE drafts.message_no = :seq AND drafts.state != 'sent'",
+    "UPDATE drafts SET state='pending_approval' WHERE drafts.message_no = :seq::BIGINT AND drafts.state != 'sent'",
+)
+draft_defer_by_message = Statement(
+    "UPDATE drafts SET send_at=:again_at WHERE drafts.message_no = :seq AND drafts.state = 'scheduled'",
+    "UPDATE drafts SET send_at=:again_at::BIGINT WHERE drafts.message_no = :seq::BIGINT AND drafts.state = 'scheduled'",
+)
+audit_insert = Statement(
+    'INSERT INTO audit (at, account_no, who, face, operation, target, reason, details_json, "before", hash) VALUES (:at, :account_no, :who, :face, :operation, :target, :reason, :details_json, :before, :hash)',
+    'INSERT INTO audit (at, account_no, who, face, operation, target, reason, details_json, before, hash) VALUES (:at::BIGINT, :account_no::BIGINT, :who::VARCHAR, :face::VARCHAR, :operation::VARCHAR, :target::VARCHAR, :reason::VARCHAR, :details_json::VARCHAR, :before::VARCHAR, :hash::VARCHAR) RETURNING audit.no',
+)
+audit_last = Statement(
+    'SELECT audit.hash FROM audit ORDER BY audit.no DESC LIMIT 1 OFFSET 0',
+    'SELECT audit.hash FROM audit ORDER BY audit.no DESC LIMIT 1',
+)
+audit_walk = Statement(
+    'SELECT audit.no, audit.at, audit.account_no, audit.who, audit.face, audit.operation, audit.target, audit.reason, audit.details_json, audit."before", audit.hash, accounts.id AS account_id FROM audit LEFT OUTER JOIN accounts ON accounts.no = audit.account_no WHERE audit.no > :after ORDER BY audit.no LIMIT :limit OFFSET 0',
+    'SELECT audit.no, audit.at, audit.account_no, audit.who, audit.face, audit.operation, audit.target, audit.reason, audit.details_json, audit.before, audit.hash, accounts.id AS account_id FROM audit LEFT OUTER JOIN accounts ON accounts.no = audit.account_no WHERE audit.no > :after::BIGINT ORDER BY audit.no LIMIT :limit',
+)
+audit_page = Statement(
+    'SELECT audit.no, audit.at, audit.account_no, audit.who, audit.face, audit.operation, audit.target, audit.reason, audit.details_json, audit."before", audit.hash, accounts.id AS account_id FROM audit LEFT OUTER JOIN accounts ON accounts.no = audit.account_no WHERE audit.no < :before_no AND (:account_no = 0 OR audit.account_no = :account_no) AND (:who = \'\' OR audit.who = :who) AND (:operation = \'\' OR audit.operation = :operation) AND (:target = \'\' OR audit.target = :target) AND audit.at >= :since AND audit.at < :until ORDER BY audit.no DESC LIMIT :limit OFFSET 0',
+    "SELECT audit.no, audit.at, audit.account_no, audit.who, audit.face, audit.operation, audit.target, audit.reason, audit.details_json, audit.before, audit.hash, accounts.id AS account_id FROM audit LEFT OUTER JOIN accounts ON accounts.no = audit.account_no WHERE audit.no < :before_no::BIGINT AND (:account_no = 0 OR audit.account_no = :account_no::BIGINT) AND (:who = '' OR audit.who = :who::VARCHAR) AND (:operation = '' OR audit.operation = :operation::VARCHAR) AND (:target = '' OR audit.target = :target::VARCHAR) AND audit.at >= :since::BIGINT AND audit.at < :until::BIGINT ORDER BY audit.no DESC LIMIT :limit",
+)
 
 SCHEMA = (
     Statement('CREATE TABLE accounts ( no INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, smtp_rotated_at BIGINT, sending_stopped_at BIGINT, sending_stopped_why TEXT, PRIMARY KEY (no), UNIQUE (id) )', 'CREATE TABLE accounts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL, status TEXT NOT NULL, smtp_version BIGINT DEFAULT 1 NOT NULL, created_at BIGINT NOT NULL, smtp_rotated_at BIGINT, sending_stopped_at BIGINT, sending_stopped_why TEXT, PRIMARY KEY (no), UNIQUE (id) )'),
@@ -1063,6 +1351,8 @@ SCHEMA = (
     Statement('CREATE TABLE upstreams ( name TEXT NOT NULL, uidvalidity BIGINT NOT NULL, last_uid BIGINT NOT NULL, since BIGINT NOT NULL, old_uid BIGINT DEFAULT 0 NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (name) )', 'CREATE TABLE upstreams ( name TEXT NOT NULL, uidvalidity BIGINT NOT NULL, last_uid BIGINT NOT NULL, since BIGINT NOT NULL, old_uid BIGINT DEFAULT 0 NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (name) )'),
     Statement('CREATE TABLE usages ( account_no INTEGER NOT NULL, period TEXT NOT NULL, used BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (account_no, period) ) WITHOUT ROWID', 'CREATE TABLE usages ( account_no BIGINT NOT NULL, period TEXT NOT NULL, used BIGINT DEFAULT 0 NOT NULL, PRIMARY KEY (account_no, period) )'),
     Statement("CREATE TABLE approvals ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, jti TEXT NOT NULL, target_tier TEXT, reason TEXT NOT NULL, context_json TEXT NOT NULL, action_label TEXT NOT NULL, comment TEXT, decided_by TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, decided_at BIGINT, message_seq BIGINT, details_json TEXT DEFAULT '{}' NOT NULL, requested_by TEXT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (jti) )", "CREATE TABLE approvals ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, jti TEXT NOT NULL, target_tier TEXT, reason TEXT NOT NULL, context_json TEXT NOT NULL, action_label TEXT NOT NULL, comment TEXT, decided_by TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, decided_at BIGINT, message_seq BIGINT, details_json TEXT DEFAULT '{}' NOT NULL, requested_by TEXT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (jti) )"),
+    Statement("CREATE INDEX approvals_held ON approvals (expires_at) WHERE kind = 'send' AND state = 'open'", "CREATE INDEX approvals_held ON approvals (expires_at) WHERE kind = 'send' AND state = 'open'"),
+    Statement('CREATE INDEX approvals_message ON approvals (message_seq) WHERE message_seq IS NOT NULL', 'CREATE INDEX approvals_message ON approvals (message_seq) WHERE message_seq IS NOT NULL'),
     Statement('CREATE INDEX approvals_open ON approvals (account_no, state)', 'CREATE INDEX approvals_open ON approvals (account_no, state)'),
     Statement('CREATE TABLE billing ( account_no BIGINT NOT NULL, customer_id TEXT, subscription_id TEXT, status TEXT, target_tier TEXT, updated_at BIGINT NOT NULL, PRIMARY KEY (account_no), FOREIGN KEY(account_no) REFERENCES accounts (no) )', 'CREATE TABLE billing ( account_no BIGINT NOT NULL, customer_id TEXT, subscription_id TEXT, status TEXT, target_tier TEXT, updated_at BIGINT NOT NULL, PRIMARY KEY (account_no), FOREIGN KEY(account_no) REFERENCES accounts (no) )'),
     Statement('CREATE INDEX billing_customer ON billing (customer_id)', 'CREATE INDEX billing_customer ON billing (customer_id)'),
@@ -1078,17 +1368,17 @@ SCHEMA = (
     Statement('CREATE UNIQUE INDEX inboxes_live_address ON inboxes (address) WHERE deleted_at IS NULL', 'CREATE UNIQUE INDEX inboxes_live_address ON inboxes (address) WHERE deleted_at IS NULL'),
     Statement('CREATE TABLE keys ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, sha256 TEXT NOT NULL, hint TEXT NOT NULL, name TEXT NOT NULL, permissions_json TEXT, created_at BIGINT NOT NULL, last_used_at BIGINT, expires_at BIGINT, revoked_at BIGINT, untrusted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (sha256) )', 'CREATE TABLE keys ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, sha256 TEXT NOT NULL, hint TEXT NOT NULL, name TEXT NOT NULL, permissions_json TEXT, created_at BIGINT NOT NULL, last_used_at BIGINT, expires_at BIGINT, revoked_at BIGINT, untrusted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (sha256) )'),
     Statement('CREATE INDEX keys_account ON keys (account_no)', 'CREATE INDEX keys_account ON keys (account_no)'),
+    Statement('CREATE INDEX keys_expiring ON keys (expires_at) WHERE expires_at IS NOT NULL AND revoked_at IS NULL', 'CREATE INDEX keys_expiring ON keys (expires_at) WHERE expires_at IS NOT NULL AND revoked_at IS NULL'),
     Statement('CREATE TABLE uploads ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, filename TEXT NOT NULL, content_type TEXT NOT NULL, size BIGINT, blob_hash TEXT, token_sha256 TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (token_sha256) )', 'CREATE TABLE uploads ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, filename TEXT NOT NULL, content_type TEXT NOT NULL, size BIGINT, blob_hash TEXT, token_sha256 TEXT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no), UNIQUE (token_sha256) )'),
     Statement('CREATE INDEX uploads_account ON uploads (account_no, no)', 'CREATE INDEX uploads_account ON uploads (account_no, no)'),
     Statement('CREATE INDEX uploads_expiry ON uploads (expires_at)', 'CREATE INDEX uploads_expiry ON uploads (expires_at)'),
-    Statement('CREATE TABLE webhooks ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, client_id TEXT, url TEXT NOT NULL, description TEXT NOT NULL, events TEXT NOT NULL, secret BLOB NOT NULL, old_secret BLOB, old_secret_until BIGINT, status TEXT NOT NULL, disabled_why TEXT, failures BIGINT DEFAULT 0 NOT NULL, failing_since BIGINT, last_delivered_at BIGINT, last_error TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )', 'CREATE TABLE webhooks ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, client_id TEXT, url TEXT NOT NULL, description TEXT NOT NULL, events TEXT NOT NULL, secret BYTEA NOT NULL, old_secret BYTEA, old_secret_until BIGINT, status TEXT NOT NULL, disabled_why TEXT, failures BIGINT DEFAULT 0 NOT NULL, failing_since BIGINT, last_delivered_at BIGINT, last_error TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )'),
-    Statement('CREATE INDEX webhooks_account ON webhooks (account_no, no)', 'CREATE INDEX webhooks_account ON webhooks (account_no, no)'),
+    Statement('CREATE TABLE webhooks ( no INTEGER NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, client_id TEXT, url TEXT NOT NULL, description TEXT NOT NULL, events TEXT NOT NULL, secret BLOB NOT NULL, old_secret BLOB, old_secret_until BIGINT, status TEXT NOT NULL, disabled_why TEXT, failures BIGINT DEFAULT 0 NOT NULL, failing_since BIGINT, retry_at BIGINT DEFAULT 0 NOT NULL, last_delivered_at BIGINT, last_error TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )', 'CREATE TABLE webhooks ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, account_no BIGINT NOT NULL, inbox_no BIGINT, client_id TEXT, url TEXT NOT NULL, description TEXT NOT NULL, events TEXT NOT NULL, secret BYTEA NOT NULL, old_secret BYTEA, old_secret_until BIGINT, status TEXT NOT NULL, disabled_why TEXT, failures BIGINT DEFAULT 0 NOT NULL, failing_since BIGINT, retry_at BIGINT DEFAULT 0 NOT NULL, last_delivered_at BIGINT, last_error TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, deleted_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(account_no) REFERENCES accounts (no) )'),
+    Statement('CREATE INDEX webhooks_account ON webhooks (account_no, inbox_no, no)', 'CREATE INDEX webhooks_account ON webhooks (account_no, inbox_no, no)'),
     Statement('CREATE UNIQUE INDEX webhooks_client_id ON webhooks (account_no, client_id) WHERE client_id IS NOT NULL', 'CREATE UNIQUE INDEX webhooks_client_id ON webhooks (account_no, client_id) WHERE client_id IS NOT NULL'),
     Statement('CREATE TABLE drafts ( no INTEGER NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, source_seq BIGINT, content_json TEXT NOT NULL, send_at BIGINT, message_no BIGINT, message_id TEXT, client_id TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )', 'CREATE TABLE drafts ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, inbox_no BIGINT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, source_seq BIGINT, content_json TEXT NOT NULL, send_at BIGINT, message_no BIGINT, message_id TEXT, client_id TEXT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(inbox_no) REFERENCES inboxes (no) )'),
     Statement('CREATE INDEX drafts_inbox ON drafts (inbox_no, no)', 'CREATE INDEX drafts_inbox ON drafts (inbox_no, no)'),
     Statement('CREATE INDEX drafts_message ON drafts (message_no)', 'CREATE INDEX drafts_message ON drafts (message_no)'),
-    Statement('CREATE TABLE hookdeliveries ( no INTEGER NOT NULL, id TEXT NOT NULL, webhook_no BIGINT NOT NULL, event_seq BIGINT NOT NULL, lane BIGINT DEFAULT 0 NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT NOT NULL, lease_until BIGINT, replay SMALLINT DEFAULT 0 NOT NULL, created_at BIGINT NOT NULL, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(webhook_no) REFERENCES webhooks (no), FOREIGN KEY(event_seq) REFERENCES events (seq) )', 'CREATE TABLE hookdeliveries ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, webhook_no BIGINT NOT NULL, event_seq BIGINT NOT NULL, lane BIGINT DEFAULT 0 NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT NOT NULL, lease_until BIGINT, replay SMALLINT DEFAULT 0 NOT NULL, created_at BIGINT NOT NULL, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(webhook_no) REFERENCES webhooks (no), FOREIGN KEY(event_seq) REFERENCES events (seq) )'),
-    Statement("CREATE INDEX hookdeliveries_due ON hookdeliveries (next_attempt_at, no) WHERE state = 'waiting'", "CREATE INDEX hookdeliveries_due ON hookdeliveries (next_attempt_at, no) WHERE state = 'waiting'"),
+    Statement('CREATE TABLE hookdeliveries ( no INTEGER NOT NULL, id TEXT NOT NULL, webhook_no BIGINT NOT NULL, event_seq BIGINT NOT NULL, lane BIGINT DEFAULT 0 NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT NOT NULL, created_at BIGINT NOT NULL, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(webhook_no) REFERENCES webhooks (no), FOREIGN KEY(event_seq) REFERENCES events (seq) )', 'CREATE TABLE hookdeliveries ( no BIGSERIAL NOT NULL, id TEXT NOT NULL, webhook_no BIGINT NOT NULL, event_seq BIGINT NOT NULL, lane BIGINT DEFAULT 0 NOT NULL, state TEXT NOT NULL, attempts BIGINT DEFAULT 0 NOT NULL, next_attempt_at BIGINT NOT NULL, created_at BIGINT NOT NULL, finished_at BIGINT, PRIMARY KEY (no), UNIQUE (id), FOREIGN KEY(webhook_no) REFERENCES webhooks (no), FOREIGN KEY(event_seq) REFERENCES events (seq) )'),
     Statement('CREATE INDEX hookdeliveries_finished ON hookdeliveries (finished_at)', 'CREATE INDEX hookdeliveries_finished ON hookdeliveries (finished_at)'),
     Statement("CREATE INDEX hookdeliveries_lane ON hookdeliveries (webhook_no, lane, no) WHERE state = 'waiting'", "CREATE INDEX hookdeliveries_lane ON hookdeliveries (webhook_no, lane, no) WHERE state = 'waiting'"),
     Statement('CREATE INDEX hookdeliveries_webhook ON hookdeliveries (webhook_no, no)', 'CREATE INDEX hookdeliveries_webhook ON hookdeliveries (webhook_no, no)'),

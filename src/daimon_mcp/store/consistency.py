@@ -80,13 +80,14 @@ _CHECKS: tuple[tuple[str, str], ...] = (
            (SELECT 1 FROM deliveries d WHERE d.queue_no = q.no AND d.state = 'queued')
            UNION ALL SELECT m.id FROM messages m JOIN queue q ON q.message_seq = m.seq
            WHERE (m.status = 'scheduled') <> (q.state = 'scheduled')
-           OR (m.status = 'pending_upgrade') <> (q.state = 'waiting')""",
+           OR (m.status = 'pending_upgrade') <> (q.state = 'waiting')
+           OR (m.status = 'pending_approval') <> (q.state = 'held')""",
     ),
     (
         "a message is in Scheduled and does not wait, or waits elsewhere",
         """SELECT m.id FROM messages m JOIN mailboxes b ON b.no = m.mailbox_no
            WHERE m.deleted_at IS NULL AND m.direction = 'outbound'
-           AND (b.name = 'Scheduled') <> (m.status IN ('scheduled', 'pending_upgrade'))""",
+           AND (b.name = 'Scheduled') <> (m.status IN ('scheduled', 'pending_upgrade', 'pending_approval'))""",
     ),
     (
         "a message is set aside and not in Trash or Spam, or the other way round",
@@ -138,7 +139,17 @@ _CHECKS: tuple[tuple[str, str], ...] = (
            OR (d.state = 'sent' AND (m.seq IS NULL OR m.id <> d.message_id OR q.state IS NOT 'active'))
            OR (d.state = 'scheduled' AND (q.state IS NOT 'scheduled' OR d.send_at IS NOT q.send_at))
            OR (d.state = 'pending_upgrade' AND (q.state IS NOT 'waiting' OR d.send_at IS NOT q.send_at))
-           OR d.state NOT IN ('draft', 'sent', 'scheduled', 'pending_upgrade')""",
+           OR (d.state = 'pending_approval' AND (q.state IS NOT 'held' OR d.send_at IS NOT q.send_at))
+           OR d.state NOT IN ('draft', 'sent', 'scheduled', 'pending_upgrade', 'pending_approval')""",
+    ),
+    (
+        "mail is held and nobody is asked, or somebody is asked about mail that does not wait",
+        """SELECT CAST(q.no AS TEXT) FROM queue q WHERE q.state = 'held' AND NOT EXISTS
+           (SELECT 1 FROM approvals a WHERE a.message_seq = q.message_seq AND a.state = 'open')
+           UNION ALL SELECT a.id FROM approvals a LEFT JOIN queue q ON q.message_seq = a.message_seq
+           WHERE a.kind = 'send' AND a.state = 'open' AND (q.state IS NULL OR q.state NOT IN ('held', 'waiting'))
+           UNION ALL SELECT message_seq FROM approvals WHERE kind = 'send' AND state = 'open'
+           GROUP BY message_seq HAVING count(*) > 1""",
     ),
     (
         "sends counted differ from the queue",
@@ -150,7 +161,8 @@ _CHECKS: tuple[tuple[str, str], ...] = (
            UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q WHERE q.counted_day IS NOT NULL AND NOT EXISTS
            (SELECT 1 FROM usages u WHERE u.account_no = q.account_no AND u.period = q.counted_day)
            UNION ALL SELECT CAST(q.no AS TEXT) FROM queue q
-           WHERE (q.counted_at IS NULL) <> (q.state = 'waiting') OR (q.counted_at IS NULL) <> (q.counted_day IS NULL)
+           WHERE (q.counted_at IS NULL) <> (q.state IN ('waiting', 'held'))
+           OR (q.counted_at IS NULL) <> (q.counted_day IS NULL)
            OR (q.counted_at IS NULL) <> (q.counted_month IS NULL)""",
     ),
     (

@@ -7,6 +7,7 @@ from typing import Any
 
 from daimon_mcp.domain.clock import SECOND
 from daimon_mcp.domain.inboxes import Inbox
+from daimon_mcp.domain.oversight import AfterUntrusted, Mode
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store.database import Database, Row, Transaction
 
@@ -24,10 +25,13 @@ MAILBOXES = (
 
 def inbox_of(row: Row) -> Inbox:
     """A row of the inbox statements as an Inbox."""
-    no, id_, account_no, address, name, status, metadata, messages, unread, threads, last, created, deleted = row
+    (
+        no, id_, account_no, address, name, status, metadata, messages, unread, threads, last, created, deleted,
+        oversight, after_untrusted, paused,
+    ) = row  # fmt: skip
     return Inbox(
         no, id_, account_no, address, name, status, json.loads(metadata), messages, unread, threads, last, created,
-        deleted,
+        deleted, Mode(oversight), AfterUntrusted(after_untrusted), bool(paused),
     )  # fmt: skip
 
 

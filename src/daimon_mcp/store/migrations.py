@@ -120,9 +120,24 @@ def _programs(connection: sqlite3.Connection) -> None:
         },
     )
     _create_missing(connection)
+    connection.execute(
+        """INSERT INTO contacts (inbox_no, address, heard_at)
+           SELECT inbox_no, lower(from_address), max(received_at) FROM messages
+           WHERE direction = 'inbound' AND hold_reason IS NULL AND from_address <> ''
+           GROUP BY inbox_no, lower(from_address) ON CONFLICT DO NOTHING"""
+    )
+    connection.execute(
+        """INSERT INTO contacts (inbox_no, address, written_at)
+           SELECT q.inbox_no, lower(d.recipient), max(q.created_at)
+           FROM queue q JOIN deliveries d ON d.queue_no = q.no WHERE q.state = 'active'
+           GROUP BY q.inbox_no, lower(d.recipient)
+           ON CONFLICT (inbox_no, address) DO UPDATE SET written_at = excluded.written_at"""
+    )
 
 
 def _create_missing(connection: sqlite3.Connection) -> None:
+    """Today's tables and indexes that are not there, whichever step is under way."""
+    _add_columns(connection, {"approvals": ("message_seq BIGINT",)})  # an index of today is over it
     for statement in SCHEMA:
         connection.execute(re.sub(r"^CREATE (UNIQUE )?(TABLE|INDEX) ", r"CREATE \1\2 IF NOT EXISTS ", statement.sqlite))
 

@@ -125,9 +125,26 @@ key_revoke = (
     .returning(keys.c.id)
 )
 keys_revoke_inbox = (
-    update(keys).where(keys.c.inbox_no == b("inbox_no"), keys.c.revoked_at.is_(None)).values(revoked_at=b("now"))
+    update(keys)
+    .where(keys.c.inbox_no == b("inbox_no"), keys.c.revoked_at.is_(None))
+    .values(revoked_at=b("now"))
+    .returning(keys.c.id)
 )
-keys_of_account = (
+key_expire = (
+    update(keys)
+    .where(keys.c.id == b("id"), keys.c.revoked_at.is_(None))
+    .values(expires_at=b("new_expires_at"))
+    .returning(keys.c.id)
+)
+_expiring = and_(keys.c.revoked_at.is_(None), keys.c.expires_at.is_not(None))
+keys_end_expired = (
+    update(keys).where(_expiring, keys.c.expires_at <= b("now")).values(revoked_at=b("now")).returning(keys.c.id)
+)
+keys_next_expiry = select(func.min(keys.c.expires_at)).where(_expiring)
+key_untrusted = select(keys.c.untrusted_at).where(keys.c.id == b("id"))
+keys_untrusted_latest = select(func.max(keys.c.untrusted_at)).where(keys.c.account_no == b("account_no"))
+key_read_untrusted = update(keys).where(keys.c.id == b("id")).values(untrusted_at=b("now"))
+_key = (
     select(
         keys.c.id,
         keys.c.hint,
@@ -138,11 +155,13 @@ keys_of_account = (
         keys.c.last_used_at,
         keys.c.expires_at,
         keys.c.revoked_at,
+        keys.c.inbox_no,
     )
     .join(inboxes, inboxes.c.no == keys.c.inbox_no, isouter=True)
     .where(keys.c.account_no == b("account_no"))
-    .order_by(keys.c.no)
 )
+keys_of_account = _key.order_by(keys.c.no)
+key_of_account = _key.where(keys.c.id == b("id"))
 key_hint = select(keys.c.hint).where(keys.c.id == b("id"))
 # Months of usage begin with `m`, days with `d`.
 account_sent = select(func.coalesce(func.sum(usages.c.used), 0)).where(
@@ -190,6 +209,9 @@ _inbox = select(
     inboxes.c.last_received_at,
     inboxes.c.created_at,
     inboxes.c.deleted_at,
+    inboxes.c.oversight,
+    inboxes.c.after_untrusted,
+    inboxes.c.paused,
 )
 inbox_by_id = _inbox.where(inboxes.c.id == b("id"), inboxes.c.deleted_at.is_(None))
 inbox_by_address = _inbox.where(inboxes.c.address == b("address"), inboxes.c.deleted_at.is_(None))
@@ -278,6 +300,23 @@ inbox_update = (
     update(inboxes)
     .where(inboxes.c.no == b("inbox_no"))
     .values(display_name=b("new_display_name"), metadata_json=b("new_metadata"))
+)
+# How the inboxes that an account has are overseen: a further one is, too.
+inboxes_overseen = (
+    select(inboxes.c.oversight, inboxes.c.after_untrusted, inboxes.c.paused)
+    .where(inboxes.c.account_no == b("account_no"), inboxes.c.deleted_at.is_(None))
+    .distinct()
+)
+inbox_newest_overseen = (
+    select(inboxes.c.oversight, inboxes.c.after_untrusted, inboxes.c.paused)
+    .where(inboxes.c.account_no == b("account_no"))
+    .order_by(inboxes.c.no.desc())
+    .limit(1)
+)
+inbox_oversee = (
+    update(inboxes)
+    .where(inboxes.c.no == b("inbox_no"))
+    .values(oversight=b("new_oversight"), after_untrusted=b("new_after_untrusted"), paused=b("new_paused"))
 )
 inbox_delete = (
     update(inboxes)
@@ -972,7 +1011,7 @@ draft_by_client_id = _draft.where(drafts.c.inbox_no == b("inbox_no"), drafts.c.c
 drafts_page = (
     _draft.where(
         drafts.c.inbox_no == b("inbox_no"),
-        drafts.c.state.in_(["draft", "scheduled", "pending_upgrade"]),
+        drafts.c.state.in_(["draft", "scheduled", "pending_upgrade", "pending_approval"]),
         drafts.c.no < b("before"),
     )
     .order_by(drafts.c.no.desc())
@@ -1633,11 +1672,7 @@ usage_take_back = (
 
 # -- events and approvals --------------------------------------------------------------------------------------------
 
-event_insert = insert_into(events, "seq")
-
-approval_insert = insert_into(
-    approvals, "no", "comment", "decided_by", "decided_at", "message_seq", "details_json", "requested_by"
-)
+approval_insert = insert_into(approvals, "no", "comment", "decided_by", "decided_at")
 _approval = select(
     approvals.c.id,
     approvals.c.account_no,
@@ -1655,6 +1690,9 @@ _approval = select(
     approvals.c.expires_at,
     approvals.c.decided_at,
     accounts.c.tier,
+    approvals.c.message_seq,
+    approvals.c.details_json,
+    approvals.c.requested_by,
 ).join(accounts, accounts.c.no == approvals.c.account_no)
 approval_by_id = _approval.where(approvals.c.id == b("id"))
 approval_by_jti = _approval.where(approvals.c.jti == b("jti"))
@@ -1679,7 +1717,12 @@ approvals_open = _approval.where(approvals.c.state == "open", approvals.c.expire
 approvals_open_of = (
     select(func.count())
     .select_from(approvals)
-    .where(approvals.c.account_no == b("account_no"), approvals.c.state == "open", approvals.c.expires_at > b("now"))
+    .where(
+        approvals.c.account_no == b("account_no"),
+        approvals.c.state == "open",
+        approvals.c.expires_at > b("now"),
+        (approvals.c.kind == "send") == b("held"),
+    )
 )
 approval_newest_open = (
     _approval.where(
@@ -1707,6 +1750,32 @@ approvals_close_others = (
         approvals.c.id != b("id"),
     )
     .values(state="closed", decided_at=b("now"))
+)
+_of_message = approvals.c.message_seq == b("seq")
+approval_of_message = _approval.where(_of_message).order_by(approvals.c.no.desc()).limit(1)
+approval_open_of_message = select(approvals.c.no).where(_of_message, approvals.c.state == "open").limit(1)
+approvals_close_of_message = (
+    update(approvals).where(_of_message, approvals.c.state == "open").values(state="closed", decided_at=b("now"))
+)
+_held_open = and_(approvals.c.kind == "send", approvals.c.state == "open")
+approvals_lapsed = _approval.where(_held_open, approvals.c.expires_at <= b("now")).order_by(approvals.c.no)
+approvals_next_lapse = select(func.min(approvals.c.expires_at)).where(_held_open)
+approval_lapse = (
+    update(approvals)
+    .where(approvals.c.id == b("id"), approvals.c.state == "open", approvals.c.expires_at <= b("now"))
+    .values(state="expired", decided_at=b("now"))
+    .returning(approvals.c.id)
+)
+approvals_page = (
+    _approval.where(
+        approvals.c.no < b("before"),
+        or_(b("state") == "", approvals.c.state == b("state")),
+        or_(b("kind") == "", approvals.c.kind == b("kind")),
+        or_(b("account_no") == 0, approvals.c.account_no == b("account_no")),
+    )
+    .add_columns(approvals.c.no)
+    .order_by(approvals.c.no.desc())
+    .limit(b("limit"))
 )
 
 # -- mailboxes elsewhere ---------------------------------------------------------------------------------------------

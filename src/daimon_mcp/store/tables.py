@@ -46,7 +46,15 @@ class Accounts(SQLModel, table=True):
 class Keys(SQLModel, table=True):
     """Hashed keys; the key itself is shown once and kept nowhere."""
 
-    __table_args__ = (Index("keys_account", "account_no"),)
+    __table_args__ = (
+        Index("keys_account", "account_no"),
+        Index(
+            "keys_expiring",
+            "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL AND revoked_at IS NULL"),
+            postgresql_where=text("expires_at IS NOT NULL AND revoked_at IS NULL"),
+        ),
+    )
 
     no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)
@@ -531,7 +539,21 @@ class Events(SQLModel, table=True):
 class Approvals(SQLModel, table=True):
     """What an operator is asked: an upgrade or a request. Decided once, by the operator's credential alone."""
 
-    __table_args__ = (Index("approvals_open", "account_no", "state"),)
+    __table_args__ = (
+        Index("approvals_open", "account_no", "state"),
+        Index(
+            "approvals_message",
+            "message_seq",
+            sqlite_where=text("message_seq IS NOT NULL"),
+            postgresql_where=text("message_seq IS NOT NULL"),
+        ),
+        Index(
+            "approvals_held",
+            "expires_at",
+            sqlite_where=text("kind = 'send' AND state = 'open'"),
+            postgresql_where=text("kind = 'send' AND state = 'open'"),
+        ),
+    )
 
     no: int | None = auto_key_column()
     id: str = Field(sa_type=Text, unique=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
-from daimon_mcp.store.columns import auto_key_column, big_column, key_column, small_column, text_column
+from daimon_mcp.store.columns import auto_key_column, big_column, key_column, text_column
 
 
 class Webhooks(SQLModel, table=True):
@@ -13,11 +13,11 @@ class Webhooks(SQLModel, table=True):
 
     `events` are the names, each between two spaces, or "" for all. `secret` is sealed under a key derived from the
     master key; `old_secret` signs beside it until `old_secret_until`. `status` is active, unhealthy or disabled;
-    `failures` counts in a row, since `failing_since`.
+    `failures` counts in a row, since `failing_since`; nothing is sent before `retry_at`.
     """
 
     __table_args__ = (
-        Index("webhooks_account", "account_no", "no"),
+        Index("webhooks_account", "account_no", "inbox_no", "no"),
         Index(
             "webhooks_client_id",
             "account_no",
@@ -43,6 +43,7 @@ class Webhooks(SQLModel, table=True):
     disabled_why: str | None = text_column()
     failures: int = big_column(0)
     failing_since: int | None = big_column()
+    retry_at: int = big_column(0)
     last_delivered_at: int | None = big_column()
     last_error: str | None = text_column()
     created_at: int = big_column()
@@ -53,19 +54,12 @@ class Webhooks(SQLModel, table=True):
 class HookDeliveries(SQLModel, table=True):
     """One event for one webhook, made in the transaction that the event tells of.
 
-    `lane` is what order is kept within: the inbox, or 0 for what is about the whole account. `state` is waiting,
-    delivered, failed (given up) or dropped (the webhook was disabled or deleted). `replay` is 1 for what somebody asked
-    to be sent again, which waits for nothing before it.
+    `lane` is what order is kept within: the inbox, 0 for what is about the whole account, -1 for what somebody asked to
+    be sent again. `state` is waiting, delivered, failed (given up) or dropped (the webhook was deleted). `attempts` and
+    `next_attempt_at` are on record before an attempt begins.
     """
 
     __table_args__ = (
-        Index(
-            "hookdeliveries_due",
-            "next_attempt_at",
-            "no",
-            sqlite_where=text("state = 'waiting'"),
-            postgresql_where=text("state = 'waiting'"),
-        ),
         Index("hookdeliveries_webhook", "webhook_no", "no"),
         Index(
             "hookdeliveries_lane",
@@ -86,8 +80,6 @@ class HookDeliveries(SQLModel, table=True):
     state: str = text_column()
     attempts: int = big_column(0)
     next_attempt_at: int = big_column()
-    lease_until: int | None = big_column()
-    replay: int = small_column()
     created_at: int = big_column()
     finished_at: int | None = big_column()
 

@@ -1,4 +1,4 @@
-"""Lets mail go when its time has come, and parked mail when an upgrade allows it."""
+"""Lets mail go when its time has come, and parked mail when an upgrade allows it; ends keys when theirs is over."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import anyio
 import anyio.abc
 
 from daimon_mcp.changes.bus import ChangeBus
-from daimon_mcp.domain.changes import AccountChanged, Change, QueueChanged
+from daimon_mcp.domain.changes import AccountChanged, Change, KeyChanged, QueueChanged
 from daimon_mcp.domain.clock import Clock
+from daimon_mcp.operations.keys import Keys
 from daimon_mcp.operations.releasing import Releasing
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,9 @@ _AFTER_TROUBLE = 5.0
 class Scheduler:
     """One task: woken by the bell or the clock, it asks the core what is due."""
 
-    def __init__(self, *, releasing: Releasing, bus: ChangeBus, clock: Clock) -> None:
+    def __init__(self, *, releasing: Releasing, keys: Keys, bus: ChangeBus, clock: Clock) -> None:
         self._releasing = releasing
+        self._keys = keys
         self._bus = bus
         self._clock = clock
         self._accounts: set[int] = set()
@@ -32,7 +34,7 @@ class Scheduler:
     def _heard(self, change: Change) -> None:
         if isinstance(change, AccountChanged):
             self._accounts.add(change.account_no)
-        if isinstance(change, AccountChanged | QueueChanged):
+        if isinstance(change, AccountChanged | QueueChanged | KeyChanged):
             self._rung.set()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -44,7 +46,7 @@ class Scheduler:
             while True:
                 self._rung = anyio.Event()
                 calm = await self._guarded(self._once)
-                due = await self._releasing.next_scheduled() if calm else None
+                due = await self._next_due() if calm else None
                 nap = _LONGEST_NAP if due is None else min(self._clock.seconds_until(due), _LONGEST_NAP)
                 with anyio.move_on_after(nap if calm else _AFTER_TROUBLE):
                     await self._rung.wait()
@@ -57,6 +59,11 @@ class Scheduler:
             await self._releasing.release_parked(account_no)
         while await self._releasing.release_due():
             pass
+        await self._keys.end_expired()
+
+    async def _next_due(self) -> int | None:
+        times = [await self._releasing.next_scheduled(), await self._keys.end_expired()]
+        return min((each for each in times if each is not None), default=None)
 
     @staticmethod
     async def _guarded(step: Callable[[], Awaitable[None]]) -> bool:

@@ -31,6 +31,7 @@ from tests.support.daimon import Agent, Daimon, running
 
 from daimon_mcp.faces.http import bind
 from daimon_mcp.operations.inboxes import CreateInbox
+from daimon_mcp.operations.keys import RevokeKey
 from daimon_mcp.store import accounts
 from daimon_mcp.store import compiled as sql
 
@@ -125,7 +126,7 @@ async def test_the_scheme_is_read_in_any_case(open_door: Daimon, http: httpx2.As
 async def test_a_revoked_key_ends_what_it_opened(serving: Daimon) -> None:
     actor = await serving.actor()
     own = await key(serving)
-    (found,) = (await serving.operations.credentials.list_keys(actor)).result["keys"]
+    (found,) = (await serving.operations.keys.list_keys(actor)).result["keys"]
     async with httpx2.AsyncClient(base_url=serving.url, headers={**MCP, **bearer(own)}) as http:
         session = {"Mcp-Session-Id": (await http.post("/mcp", json=HELLO)).headers["mcp-session-id"]}
         async with http.stream("GET", "/sse") as stream:
@@ -133,7 +134,7 @@ async def test_a_revoked_key_ends_what_it_opened(serving: Daimon) -> None:
             endpoint = await next_data(lines)
             assert (await http.post("/mcp", json=question("ping"), headers=session)).status_code == 200
             assert (await http.post(endpoint, json=HELLO)).status_code == 202
-            await serving.operations.credentials.revoke_key(actor, found["id"])
+            await serving.operations.keys.revoke_key(actor, RevokeKey(key_id=found["id"]))
             assert (await http.post("/mcp", json=question("ping"), headers=session)).status_code == 401
             assert (await http.post(endpoint, json=question("ping"))).status_code == 401
         assert (await http.post("/mcp", json=HELLO)).status_code == 401

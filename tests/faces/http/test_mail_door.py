@@ -15,9 +15,9 @@ from tests.support.daimon import Agent, Daimon, MovableClock, running
 from tests.support.post import OTHER, ROBO, delivered_to, eml, until
 
 from daimon_mcp.domain.refusals import Refused
-from daimon_mcp.domain.tiers import Tier
 from daimon_mcp.operations.arrivals import IN_MEMORY
 from daimon_mcp.operations.inboxes import CreateInbox
+from daimon_mcp.operations.keys import CreateKey
 from daimon_mcp.store import compiled as sql
 from daimon_mcp.store import messages
 
@@ -217,7 +217,7 @@ async def test_one_key_of_the_operator_hands_in_for_every_account_and_does_nothi
     daimon: Daimon, agent: Agent, http: httpx2.AsyncClient
 ) -> None:
     account_key, address = await stranger(daimon)
-    _, made = await daimon.operations.credentials.create_ingest_key(name="worker")
+    _, made = await daimon.operations.keys.create_ingest_key(name="worker")
     wide = bearer(made.result["api_key"])
     for number in range(2):  # the same again is taken once
         result = await taken(http, b"Subject: All\r\n\r\nx\r\n", f"/inbound?to={ROBO}&to={address}", **wide)
@@ -231,7 +231,7 @@ async def test_one_key_of_the_operator_hands_in_for_every_account_and_does_nothi
         with pytest.raises(Refused, match="FORBIDDEN"):
             await verb(actor)
     with pytest.raises(Refused, match="FORBIDDEN"):
-        await daimon.operations.credentials.create_key(actor, name="", inbox_no=None, tier=Tier.FREE)
+        await daimon.operations.keys.create_key(actor, CreateKey(name=""))
 
 
 async def test_a_key_needs_the_permission(daimon: Daimon, http: httpx2.AsyncClient) -> None:

@@ -26,10 +26,10 @@ from tests.support.daimon import Agent, Answer, Daimon
 
 from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.envelopes import Envelope, Peer
-from daimon_mcp.domain.tiers import Tier
 from daimon_mcp.faces.mcp.server import MailServer
 from daimon_mcp.operations.inboxes import CreateInbox
-from daimon_mcp.store import accounts
+from daimon_mcp.operations.keys import CreateKey
+from daimon_mcp.store import accounts, inboxes
 
 HANDSHAKES = tuple(HANDSHAKE_PROTOCOL_VERSIONS)
 MODERN = LATEST_MODERN_VERSION
@@ -53,7 +53,9 @@ SECRETS = ("dm_free_", "dm_live_", "smtp_secret_", "eyJ")
 async def key(daimon: Daimon, inbox_no: int | None = None) -> str:
     """A new key of this machine's own account, or of one of its inboxes."""
     actor = await daimon.actor()
-    made = await daimon.operations.credentials.create_key(actor, name="test", inbox_no=inbox_no, tier=Tier.FREE)
+    inbox = None if inbox_no is None else await inboxes.by_no(daimon.operations.core.database, inbox_no)
+    wanted = CreateKey(name="test", inbox=None if inbox is None else inbox.id)
+    made = await daimon.operations.keys.create_key(actor, wanted)
     return made.result["api_key"]
 
 
@@ -303,6 +305,12 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
     assert (await do("verify_domain", domain=domain["id"]))["status"] == "pending"  # nobody answers
     assert (await do("delete_domain", domain=domain["id"]))["status"] == "deleted"
 
+    hook = await do("create_webhook", url="http://127.0.0.1:9/hook", events=["domain.verified"])
+    assert [each["id"] for each in (await do("list_webhooks"))["webhooks"]] == [hook["id"]]
+    assert (await do("test_webhook", webhook_id=hook["id"]))["delivered"] is False  # nobody is there
+    assert (await do("update_webhook", webhook_id=hook["id"], status="disabled"))["status"] == "disabled"
+    assert (await do("delete_webhook", webhook_id=hook["id"]))["status"] == "deleted"
+
     assert (await do("get_account"))["tier"] == "free"
     assert (await do("get_capabilities"))["next_tier"] == "starter"
     password = (await do("get_smtp_credentials"))["password"]
@@ -313,5 +321,11 @@ async def every_tool(agent: Agent) -> dict[str, Answer]:
     assert link["url"].startswith("http://127.0.0.1:")
     asked = await do("notify_operator", issue="May I delete the inbox of the tests?")
     assert (await do("get_approval", approval_id=asked["approval_id"]))["status"] == "pending"
+    waited = await do("wait_for_approval", approval_id=asked["approval_id"], timeout_seconds=0)
+    assert waited["status"] == "pending"
+    made = await do("create_key", name="worker", permissions=["message_read"])
+    renewed = await do("rotate_key", key_id=made["id"], overlap_seconds=0)
+    assert (await do("revoke_key", key_id=renewed["id"]))["status"] == "revoked"
+    assert "worker" in [each["name"] for each in (await do("list_keys"))["keys"]]
     assert (await do("delete_inbox", inbox=theirs["id"]))["status"] == "deleted"
     return said

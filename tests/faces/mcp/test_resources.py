@@ -11,8 +11,8 @@ from mcp_types import INVALID_PARAMS, TextResourceContents
 from tests.faces.mcp.kit import ERAS, HANDSHAKES, MODERN, arrive, key, over_http, stranger, wired
 from tests.support.daimon import Agent, Daimon, running
 
-from daimon_mcp.domain.tiers import Tier
 from daimon_mcp.faces.mcp.server import Session, session
+from daimon_mcp.operations.keys import CreateKey, RevokeKey
 
 NOT_FOUND = {"legacy": -32002, MODERN: INVALID_PARAMS}
 ROOMY: dict[str, Any] = {"limits": {"free": {"inboxes_per_hour": 9000}}}
@@ -231,13 +231,13 @@ async def test_nobody_else_may_keep_what_was_read(daimon: Daimon) -> None:
 @pytest.mark.parametrize("version", [*HANDSHAKES, MODERN])
 async def test_a_session_whose_key_was_revoked_reads_nothing(daimon: Daimon, version: str) -> None:
     actor = await daimon.actor()
-    made = await daimon.operations.credentials.create_key(actor, name="x", inbox_no=None, tier=Tier.FREE)
+    made = await daimon.operations.keys.create_key(actor, CreateKey(name="x"))
     api_key = made.result["api_key"]
     token = session.set(Session(await daimon.operations.credentials.authenticate(api_key), api_key=api_key))
     try:
         async with wired(daimon.app.mcp_server("full"), version) as wire:
             assert "result" in await wire.ask("resources/read", {"uri": "account://"})
-            await daimon.operations.credentials.revoke_key(actor, made.result["id"])
+            await daimon.operations.keys.revoke_key(actor, RevokeKey(key_id=made.result["id"]))
             for method, params in (
                 ("resources/read", {"uri": "account://"}),
                 ("resources/list", {}),

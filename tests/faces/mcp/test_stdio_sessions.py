@@ -10,6 +10,7 @@ from tests.support.daimon import Agent, Daimon
 
 from daimon_mcp.faces.mcp.server import Session, session
 from daimon_mcp.faces.mcp.tools import ALL, NAMES
+from daimon_mcp.operations.keys import RevokeKey
 
 CORE = {tool.name for tool in ALL if tool.core}
 READING = {tool.name for tool in ALL if tool.reads and not tool.secret}
@@ -72,7 +73,7 @@ async def test_a_key_that_is_revoked_ends_its_session_at_once(daimon: Daimon, er
     try:
         async with daimon.agent(era) as agent:
             assert (await agent.do("get_account"))["tier"] == "free"
-            await daimon.operations.credentials.revoke_key(await daimon.actor(), actor.key_id)
+            await daimon.operations.keys.revoke_key(await daimon.actor(), RevokeKey(key_id=actor.key_id))
             assert (await agent.call("get_account")).error == "UNAUTHORIZED"
     finally:
         session.reset(token)

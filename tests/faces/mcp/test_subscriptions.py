@@ -46,6 +46,7 @@ from daimon_mcp.domain.tiers import Tier
 from daimon_mcp.faces.mcp import notifications
 from daimon_mcp.faces.mcp.notifications import MOST_WATCHED, Watcher
 from daimon_mcp.operations.inboxes import CreateInbox, DeleteInbox
+from daimon_mcp.operations.keys import CreateKey, RevokeKey
 from daimon_mcp.store import inboxes
 
 LIST = "the list"
@@ -376,7 +377,7 @@ async def test_an_inbox_key_hears_of_its_inbox_alone(serving: Daimon) -> None:
 async def made_key(daimon: Daimon) -> tuple[str, str]:
     """A further key of this machine's own account, and its id."""
     actor = await daimon.actor()
-    made = await daimon.operations.credentials.create_key(actor, name="x", inbox_no=None, tier=Tier.FREE)
+    made = await daimon.operations.keys.create_key(actor, CreateKey(name="x"))
     return made.result["api_key"], made.result["id"]
 
 
@@ -386,7 +387,7 @@ async def test_a_stream_ends_when_its_key_is_revoked(serving: Daimon) -> None:
         over_http(serving.url, api_key) as agent,
         agent.client.listen(resource_subscriptions=["account://"]) as stream,
     ):
-        await serving.operations.credentials.revoke_key(await serving.actor(), key_id)
+        await serving.operations.keys.revoke_key(await serving.actor(), RevokeKey(key_id=key_id))
         with anyio.fail_after(10):
             assert [event async for event in stream] == []
 
@@ -435,7 +436,7 @@ async def test_a_revoked_or_suspended_key_is_told_nothing(daimon: Daimon) -> Non
         await arrive(daimon, address)
         with anyio.fail_after(10):
             assert await made.next() == [ResourceUpdated(f"inbox://{address}")]
-        await daimon.operations.credentials.revoke_key(await daimon.actor(), key_id)
+        await daimon.operations.keys.revoke_key(await daimon.actor(), RevokeKey(key_id=key_id))
         await arrive(daimon, address)
         with anyio.fail_after(10), pytest.raises(Refused) as raised:
             await made.next()

@@ -17,8 +17,8 @@ SOURCE = Path(daimon_mcp.__file__).parent
 TEXTS = Texts()
 OUTCOMES = set(TEXTS.names("outcomes"))
 
-SENT = {"queued", "captured", "scheduled", "pending_upgrade", "delivered", "bounced"}
-DRAFT = {"", ".scheduled", ".parked", ".sent"}
+SENT = {"queued", "captured", "scheduled", "pending_upgrade", "held", "delivered", "bounced"}
+DRAFT = {"", ".scheduled", ".parked", ".held", ".sent"}
 # Keys whose end is known at run time only, with every end there is.
 ENDS = {
     "send_email.*": SENT | {"repeated", "duplicate"},
@@ -28,6 +28,7 @@ ENDS = {
     "wait_for_message.*": {"code", "link"},
     "search_messages*": {"", ".none", ".further"},
     "get_attachment.*": {"ok", "pending", "none", "unread", "awaited"},
+    "test_webhook.*": {"ok", "refused", "unreachable"},
     "get_account.*": {"free", "paid"},
     "get_capabilities.*": {"free", "paid"},
     "get_domain.*": {"pending", "failed", "verified"},

@@ -105,8 +105,8 @@ def test_risk_is_told_apart(tool: Any) -> None:
     hints = WIRE[tool.name]["annotations"]
     assert not (hints["readOnlyHint"] and (hints["destructiveHint"] or hints["openWorldHint"]))
     sends = tool.name in {"send_email", "reply_to_message", "forward_message", "send_draft"}
-    assert hints["openWorldHint"] is (sends or tool.name == "verify_domain")
-    assert hints["destructiveHint"] is (sends or tool.name.startswith(("delete_", "cancel_")))
+    assert hints["openWorldHint"] is (sends or tool.name in {"verify_domain", "test_webhook"})
+    assert hints["destructiveHint"] is (sends or tool.name.startswith(("delete_", "cancel_", "revoke_")))
 
 
 # -- profiles --------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tests.support.daimon import MovableClock
 from daimon_mcp.domain.accounts import AccountStatus
 from daimon_mcp.domain.tiers import Tier
 from daimon_mcp.logs import WIRE
+from daimon_mcp.operations.keys import CreateKey
 
 GOOD = "235 2.7.0 Authentication successful"
 FAILED = "535 5.7.8 Authentication failed"
@@ -56,8 +57,8 @@ async def test_smtplib_logs_in_on_either_port(room: Mailroom, at_once: bool) -> 
 
 
 async def test_every_user_name_and_both_mechanisms_let_in(room: Mailroom) -> None:
-    key = (await room.daimon.operations.credentials.create_key(
-        await room.daimon.actor(), name="k", inbox_no=None, tier=Tier.PRO
+    key = (await room.daimon.operations.keys.create_key(
+        await room.daimon.actor(), CreateKey(name="k")
     )).result["api_key"]  # fmt: skip
     account = (await room.daimon.actor()).account_id
     for name in (room.username, account, room.address, room.address.upper(), key):

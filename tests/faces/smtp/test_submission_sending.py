@@ -19,6 +19,8 @@ from tests.support.daimon import Agent
 from tests.support.sink import Sink
 
 from daimon_mcp.domain.tiers import Tier
+from daimon_mcp.operations.approving import ListApprovals
+from daimon_mcp.operations.oversight import SetOversight
 
 NOT_OWNED = "550 5.7.1 Sender address rejected: not owned by this account"
 
@@ -293,3 +295,23 @@ async def test_pretending_to_be_others_is_reported_and_stops_sending_until_the_o
         store.close()
         [payload] = [json.loads(row[0]) for row in rows]
         assert (payload["kind"], payload["count"], payload["sending_stopped"]) == ("refused_senders", 3, True)
+
+
+async def test_a_program_is_told_that_its_mail_waits_or_may_not_leave(post: Post) -> None:
+    room = post.room
+    operations = room.daimon.operations
+    oversee = operations.oversight.set_oversight
+    await oversee(SetOversight(inbox=room.address, oversight="gated_send"), by="cli")
+    async with room.secure() as client:
+        reply = await mail(client, room, room.letter("Held"), "ann@example.com")
+        assert reply.startswith("250 2.0.0 Ok: held for the operator's approval as msg_")
+        stored = await settled(room, reply.rpartition(" ")[2])
+        assert stored["delivery_status"] == "pending_approval"
+        await oversee(SetOversight(inbox=room.address, oversight="read_only"), by="cli")
+        reply = await mail(client, room, room.letter("Refused"), "ann@example.com")
+        assert reply == "550 5.7.1 This inbox may not send; its operator can change that"
+    await oversee(SetOversight(inbox=room.address, oversight="autonomous"), by="cli")
+    [waiting] = (await operations.approving.list_approvals(ListApprovals()))["approvals"]
+    await operations.approving.decide(waiting["id"], approve=True, by="cli")
+    [arrived] = await post.arrived()
+    assert arrived["Subject"] == "Held"

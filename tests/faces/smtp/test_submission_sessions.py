@@ -27,6 +27,7 @@ from daimon_mcp.domain.accounts import Actor
 from daimon_mcp.domain.envelopes import Envelope, Peer
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.tiers import Tier
+from daimon_mcp.operations.keys import CreateKey, RevokeKey
 
 ENDED = "421 4.7.0 Credentials or rights have changed, log in again"
 FULL = "421 4.7.0 Too many connections"
@@ -209,11 +210,11 @@ async def test_rotating_while_mails_stream_in_lets_none_in_afterwards(room: Mail
 
 async def test_a_revoked_key_ends_the_sessions_it_opened(room: Mailroom) -> None:
     actor = await room.daimon.actor()
-    credentials = room.daimon.operations.credentials
-    key = (await credentials.create_key(actor, name="k", inbox_no=None, tier=Tier.PRO)).result
+    keys = room.daimon.operations.keys
+    key = (await keys.create_key(actor, CreateKey(name="k"))).result
     async with room.secure(log_in=False) as client, room.secure() as other:
         await client.say(room.plain(key["api_key"]))
-        await credentials.revoke_key(Actor(actor.account_no, actor.account_id), key["id"])
+        await keys.revoke_key(Actor(actor.account_no, actor.account_id), RevokeKey(key_id=key["id"]))
         await ended(client)
         assert await other.say("NOOP") == "250 2.0.0 Ok"
 

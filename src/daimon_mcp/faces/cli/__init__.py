@@ -12,6 +12,7 @@ import typer
 
 from daimon_mcp import __version__
 from daimon_mcp.faces.cli.domain_commands import domain_group
+from daimon_mcp.faces.cli.oversight_commands import add_approval_commands, audit_group
 from daimon_mcp.faces.cli.queue_commands import queue_group, suppressions_group
 
 app = typer.Typer(
@@ -230,45 +231,6 @@ def _show_section(name: str, options: dict[str, Any]) -> None:
             _show_section(f"{name}.{key}", value)  # pyright: ignore[reportUnknownArgumentType]
 
 
-@operator.command("list")
-def operator_list(data_dir: DataDir = None, config: Config = None) -> None:
-    """What waits for your decision."""
-    waiting = _ask(data_dir, config, "operator.list")
-    if not waiting:
-        say("Nothing waits for a decision.")
-    for each in waiting:
-        what = f"{each['tier']} -> {each['target_tier']}" if each["kind"] == "upgrade" else "question"
-        say(f"{each['id']}  {what}  account {each['account']}  since {each['created_at']}")
-        if each["reason"]:
-            say(f"    the agent says: {printable(each['reason'])}")
-        if each["context"]:
-            say(f"    context: {printable(str(each['context']))}")
-
-
-@operator.command()
-def approve(
-    approval_id: str,
-    comment: Annotated[str, typer.Option(help="The agent reads it.")] = "",
-    data_dir: DataDir = None,
-    config: Config = None,
-) -> None:
-    """Approve a request."""
-    decided = _ask(data_dir, config, "operator.decide", id=approval_id, approve=True, comment=comment)
-    say(f"Approved {decided['id']}: account {decided['account']} is on {decided['tier']}.")
-
-
-@operator.command()
-def decline(
-    approval_id: str,
-    comment: Annotated[str, typer.Option(help="Why; the agent reads it.")] = "",
-    data_dir: DataDir = None,
-    config: Config = None,
-) -> None:
-    """Decline a request."""
-    decided = _ask(data_dir, config, "operator.decide", id=approval_id, approve=False, comment=comment)
-    say(f"Declined {decided['id']}.")
-
-
 @operator.command()
 def passcode(
     own: Annotated[bool, typer.Option("--own", help="Type one yourself instead of having one made.")] = False,
@@ -362,12 +324,16 @@ def keys_create(
     every_inbox: Annotated[
         bool, typer.Option("--every-inbox", help="Only to POST mail to /inbound, for inboxes of all accounts.")
     ] = False,
+    reply_only: Annotated[
+        bool, typer.Option("--reply-only", help="Only to read, and to answer those who wrote.")
+    ] = False,
+    expires_at: Annotated[str | None, typer.Option(help="When it ends, such as 2027-01-01T00:00:00Z.")] = None,
     account: Annotated[str | None, typer.Option(help="Account id; left out, this machine's own.")] = None,
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
     """Make a key; it is shown this once."""
-    if every_inbox and (inbox or account or permission):
+    if every_inbox and (inbox or account or permission or reply_only or expires_at):
         raise fail("--every-inbox is of all accounts, and for mail that is handed in alone", 2)
     made = _ask(
         data_dir,
@@ -378,9 +344,25 @@ def keys_create(
         account=account,
         permissions=permission,
         every_inbox=every_inbox,
+        reply_only=reply_only,
+        expires_at=expires_at,
     )
     say(made["api_key"])
     sys.stderr.write(f"Key {made['id']} of account {made['account']}; it is not shown again.\n")
+
+
+@keys.command("rotate")
+def keys_rotate(
+    key_id: str,
+    overlap: Annotated[int, typer.Option(min=0, max=604_800, help="Seconds that the old one still works.")] = 3600,
+    account: Annotated[str | None, typer.Option(help="Account id; left out, this machine's own.")] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Make a new key in the place of an old one; it is shown this once."""
+    made = _ask(data_dir, config, "keys.rotate", id=key_id, overlap_seconds=overlap, account=account)
+    say(made["api_key"])
+    sys.stderr.write(f"Key {made['id']} replaces {made['replaces']}, which ends at {made['old_expires_at']}.\n")
 
 
 @keys.command("revoke")
@@ -404,6 +386,8 @@ def _say_printable(text: str) -> None:
     say(printable(text))
 
 
+add_approval_commands(operator, _ask, _say_printable)
+app.add_typer(audit_group(_ask, _say_printable), name="audit")
 app.add_typer(domain_group(_ask, _say_printable), name="domain")
 app.add_typer(queue_group(_ask, _say_printable), name="queue")
 app.add_typer(suppressions_group(_ask, _say_printable), name="suppressions")

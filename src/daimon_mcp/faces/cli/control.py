@@ -15,26 +15,29 @@ from daimon_mcp.domain.accounts import AccountStatus, Actor
 from daimon_mcp.domain.clock import iso
 from daimon_mcp.domain.refusals import RefusalCode, Refused
 from daimon_mcp.domain.tiers import Tier, parse_tier
-from daimon_mcp.faces.cli import domain_control, queue_control
-from daimon_mcp.operations import Operations, access
+from daimon_mcp.faces.cli import domain_control, oversight_control, queue_control
+from daimon_mcp.operations import Operations
 from daimon_mcp.operations.explaining import ExplainDelivery
+from daimon_mcp.operations.keys import CreateKey, RevokeKey, RotateKey
 from daimon_mcp.operations.requests import read
-from daimon_mcp.store import accounts, approvals, inboxes, messages
+from daimon_mcp.store import accounts, inboxes, messages
 from daimon_mcp.store import compiled as sql
-from daimon_mcp.store.approvals import StoredApproval
 from daimon_mcp.store.consistency import findings
 
 Params = Mapping[str, Any]
 _LINE_LIMIT = 1 << 20
+_OF_KEYS = ("name", "inbox", "permissions", "reply_only", "expires_at")
 
 
 _COMMANDS = {
     "list_keys": "daimon-mcp keys list",
     "revoke_key": "daimon-mcp keys revoke",
+    "rotate_key": "daimon-mcp keys rotate",
     "list_inboxes": "daimon-mcp operator accounts",
     "get_account": "daimon-mcp operator accounts",
     "list_accounts": "daimon-mcp operator accounts",
     "list_approvals": "daimon-mcp operator list",
+    "set_oversight": "daimon-mcp operator oversight",
     "create_domain": "daimon-mcp domain add",
     "list_domains": "daimon-mcp domain list",
     "get_domain": "daimon-mcp domain show",
@@ -57,43 +60,14 @@ class CommandDialect:
         return operation in _COMMANDS
 
 
-def _approval(approval: StoredApproval) -> dict[str, Any]:
-    return {
-        "id": approval.id,
-        "account": approval.account_id,
-        "kind": approval.kind,
-        "state": approval.state,
-        "tier": approval.tier,
-        "target_tier": approval.target_tier,
-        "reason": approval.reason,
-        "context": approval.context,
-        "created_at": iso(approval.created_at),
-        "expires_at": iso(approval.expires_at),
-    }
-
-
 async def _actor(operations: Operations, params: Params) -> Actor:
     """The account a key command is about: the one named, else this machine's own."""
     if not params.get("account"):
-        return await operations.accounts.local_actor()
+        return await operations.accounts.operators_local()
     account = await accounts.account_by_id(operations.core.database, str(params["account"]))
     if account is None:
         raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
-    return Actor(account.no, account.id)
-
-
-async def _list(operations: Operations, params: Params) -> Any:
-    return [_approval(each) for each in await operations.upgrades.list_open()]
-
-
-async def _decide(operations: Operations, params: Params) -> Any:
-    known = await approvals.by_id(operations.core.database, str(params["id"]))
-    if known is not None and known.state in ("approved", "declined"):
-        raise Refused(RefusalCode.LINK_NOT_VALID, reason="DECIDED", facts={"state": known.state})
-    decided = await operations.upgrades.decide(
-        str(params["id"]), approve=bool(params["approve"]), comment=str(params.get("comment", "")), by="cli"
-    )
-    return _approval(decided)
+    return Actor(account.no, account.id, face="cli", operator=True)
 
 
 async def _passcode(operations: Operations, params: Params) -> Any:
@@ -135,38 +109,41 @@ async def _status(operations: Operations, params: Params) -> Any:
 
 
 async def _keys_list(operations: Operations, params: Params) -> Any:
-    return (await operations.credentials.list_keys(await _actor(operations, params))).result
+    return (await operations.keys.list_keys(await _actor(operations, params))).result
 
 
 async def _keys_create(operations: Operations, params: Params) -> Any:
     if params.get("every_inbox"):
-        account_id, outcome = await operations.credentials.create_ingest_key(name=str(params.get("name", "")))
+        account_id, outcome = await operations.keys.create_ingest_key(name=str(params.get("name", "")))
         return {**outcome.result, "account": account_id}
     actor = await _actor(operations, params)
-    inbox_no = None
-    if params.get("inbox"):
-        inbox_no = (await access.inbox(operations.core, actor, str(params["inbox"]))).no
-    account = await accounts.account_by_no(operations.core.database, actor.account_no)
-    outcome = await operations.credentials.create_key(
-        actor,
-        name=str(params.get("name", "")),
-        inbox_no=inbox_no,
-        tier=account.tier,
-        permissions=frozenset(map(str, params["permissions"])) if params.get("permissions") else None,
-    )
+    wanted = {name: params[name] for name in _OF_KEYS if params.get(name)}
+    outcome = await operations.keys.create_key(actor, read(CreateKey, wanted))
     return {**outcome.result, "account": actor.account_id}
+
+
+async def _keys_rotate(operations: Operations, params: Params) -> Any:
+    actor = await _actor(operations, params)
+    wanted = {"key_id": params["id"], "overlap_seconds": int(params.get("overlap_seconds", 3600))}
+    return (await operations.keys.rotate_key(actor, read(RotateKey, wanted))).result
 
 
 async def _keys_revoke(operations: Operations, params: Params) -> Any:
     actor = await _actor(operations, params)
-    return (await operations.credentials.revoke_key(actor, str(params["id"]))).result
+    return (await operations.keys.revoke_key(actor, read(RevokeKey, {"key_id": str(params["id"])}))).result
+
+
+async def _audit(operations: Operations) -> list[str]:
+    """What is wrong with the audit log, if anything is."""
+    found = await operations.auditing.verify_audit()
+    return [] if found["whole"] else [f"the audit log does not fit from entry {found['broken_at']} on"]
 
 
 async def _check(operations: Operations, params: Params) -> Any:
     core = operations.core
     gone = [f"a large message's file is missing: {digest}" for digest in await core.blobs.missing(core.database)]
     return {
-        "findings": [*await findings(core.database, deep=True), *gone],
+        "findings": [*await findings(core.database, deep=True), *gone, *await _audit(operations)],
         "texts": operations.texts.problems(),
         "open_requests": await operations.upgrades.open_count(),
         "passcode_set": await operations.credentials.has_passcode(),
@@ -185,7 +162,9 @@ async def _explain(operations: Operations, params: Params) -> Any:
     if inbox is None:
         raise Refused(RefusalCode.MESSAGE_NOT_FOUND)
     account = await accounts.account_by_no(operations.core.database, inbox.account_no)
-    outcome = await operations.explaining.explain_delivery(Actor(account.no, account.id), request)
+    outcome = await operations.explaining.explain_delivery(
+        Actor(account.no, account.id, face="cli", operator=True), request
+    )
     return {**outcome.result, "summary": operations.guide.summary(outcome, CommandDialect())}
 
 
@@ -195,20 +174,20 @@ async def _reparse(operations: Operations, params: Params) -> Any:
 
 
 METHODS: Mapping[str, Callable[[Operations, Params], Awaitable[Any]]] = {
-    "operator.list": _list,
-    "operator.decide": _decide,
     "operator.passcode": _passcode,
     "operator.accounts": _accounts,
     "operator.tier": _tier,
     "operator.status": _status,
     "keys.list": _keys_list,
     "keys.create": _keys_create,
+    "keys.rotate": _keys_rotate,
     "keys.revoke": _keys_revoke,
     "check": _check,
     "reparse": _reparse,
     "explain": _explain,
     **domain_control.METHODS,
     **queue_control.METHODS,
+    **oversight_control.METHODS,
 }
 
 

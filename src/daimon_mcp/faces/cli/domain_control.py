@@ -21,7 +21,7 @@ async def _account(operations: Operations, reference: str) -> Actor:
     account = await accounts.account_by_id(operations.core.database, reference)
     if account is None:
         raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
-    return Actor(account.no, account.id)
+    return Actor(account.no, account.id, face="cli", operator=True)
 
 
 async def _owner(operations: Operations, params: Params, name: str) -> Actor:
@@ -38,7 +38,7 @@ async def _owner(operations: Operations, params: Params, name: str) -> Actor:
     if len(proved) > 1:
         raise ValueError("several accounts ask for this domain; name one with --account")
     account = await accounts.account_by_no(operations.core.database, proved[0])
-    return Actor(account.no, account.id)
+    return Actor(account.no, account.id, face="cli", operator=True)
 
 
 def _name(params: Params) -> str:
@@ -51,7 +51,7 @@ def _name(params: Params) -> str:
 async def _add(operations: Operations, params: Params) -> Any:
     """A domain for an account, this machine's own unless another is named."""
     given = params.get("account")
-    actor = await _account(operations, str(given)) if given else await operations.accounts.local_actor()
+    actor = await _account(operations, str(given)) if given else await operations.accounts.operators_local()
     outcome = await operations.domains.create_domain(actor, CreateDomain(domain=_name(params)))
     return {**outcome.result, "account": actor.account_id}
 

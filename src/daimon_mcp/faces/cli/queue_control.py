@@ -24,11 +24,11 @@ class NotQueued(Exception):
 
 async def _actor(operations: Operations, params: Params) -> Actor:
     if not params.get("account"):
-        return await operations.accounts.local_actor()
+        return await operations.accounts.operators_local()
     account = await accounts.account_by_id(operations.core.database, str(params["account"]))
     if account is None:
         raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
-    return Actor(account.no, account.id)
+    return Actor(account.no, account.id, face="cli", operator=True)
 
 
 def _selection(params: Params) -> Selection:

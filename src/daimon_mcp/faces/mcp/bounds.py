@@ -60,7 +60,7 @@ _FEW_ROWS = 5  # as many as this are rather shown with shorter texts than one by
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = result.get("thread", result)
-    for name in ("messages", "threads", "changes", "drafts", "inboxes"):
+    for name in ("messages", "threads", "changes", "drafts", "inboxes", "webhooks"):
         if name in found:
             return found[name]
     return []

@@ -73,6 +73,10 @@ def _body(result: View, *, reading: bool) -> list[str]:
         if name in result:
             rows: Sequence[View] = result[name]
             return [_json(result, without=(name,)), _fence(["\n".join(row(each) for each in rows)] if rows else [])]
+    if "webhooks" in result:
+        return [_json(result, without=("webhooks",)), *map(_json, result["webhooks"])]
+    if "duration_ms" in result:  # what a receiver of webhooks answered
+        return [_json(result, without=("response",)), _fence([result["response"]] if result["response"] else [])]
     if "timeline" in result:
         story = told(result)
         facts = {name: result.get(name) for name in _OF_STORY}
@@ -176,12 +180,21 @@ def _suppression_row(each: View) -> str:
     return _flat(f"{each['address']} {each['why']} {each['since']} {each['message_id']} | {each['reply']}")
 
 
+def _key_row(key: View) -> str:
+    scope = key["inbox"] or "account"
+    may = "all" if key["permissions"] is None else ",".join(key["permissions"])
+    ends = f" until {key['expires_at']}" if key["expires_at"] else ""
+    used = f" used {key['last_used_at']}" if key["last_used_at"] else ""
+    return _flat(f"{key['id']} {key['key']} {key['status']}{ends}{used} {scope} {may} | {key['name']}")
+
+
 _ROWS: Mapping[str, Callable[[View], str]] = {
     "messages": _message_row,
     "threads": _thread_row,
     "inboxes": _inbox_row,
     "drafts": _draft_row,
     "suppressions": _suppression_row,
+    "keys": _key_row,
 }
 
 

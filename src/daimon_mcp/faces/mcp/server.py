@@ -321,7 +321,7 @@ class MailServer(MCPServer[Any]):
             actor = await self._operations.credentials.authenticate(known.api_key)
         elif actor is None:
             actor = await self._operations.accounts.local_actor()
-        return replace(actor, read_only=True) if self._read_only or known.read_only else actor
+        return replace(actor, face="mcp", read_only=self._read_only or known.read_only)
 
     def _who(self, request: Any) -> Who:
         """Asks again who is calling, long after the request: a key is looked up each time."""

@@ -64,6 +64,7 @@ class Answering:
             else:
                 call = Call(self._operations, actor, asked, places)
                 outcome = await (self._later(route, call, skipped) if skipped else _run(route, call, request))
+            return self._done(route, request, outcome)
         except Refused as refused:
             return await self.refused(await self._nearer(refused, actor), actor, values.get("reason"))
         except TooSlow:
@@ -73,6 +74,8 @@ class Answering:
         except Exception:
             log.exception("a request failed, id %s", cid)
             return await self.broken(cid)
+
+    def _done(self, route: AnyRoute, request: Request, outcome: Outcome | Raw) -> Response:
         if isinstance(outcome, Raw):
             return _raw(request, outcome)
         envelope = self._operations.guide.outcome(outcome, self._dialect)
@@ -87,7 +90,7 @@ class Answering:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise Refused(RefusalCode.UNAUTHORIZED)
-        return await self._operations.credentials.authenticate(key.strip())
+        return await self._operations.credentials.authenticate(key.strip(), "rest")
 
     async def _here(self, actor: Actor, reference: str) -> str:
         """The id of the inbox that a path names; an id is believed, since what is in it is looked for there."""

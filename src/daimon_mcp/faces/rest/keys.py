@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from daimon_mcp.domain.refusals import RefusalCode
 from daimon_mcp.faces.rest.route import AnyRoute, Nothing, RestRoute
-from daimon_mcp.faces.rest.shapes.keys import CreatedKey, KeyList, RevokedKey
-from daimon_mcp.operations.keys import CreateKey, RevokeKey
+from daimon_mcp.faces.rest.shapes.keys import CreatedKey, Key, KeyList, RevokedKey, RotatedKey
+from daimon_mcp.operations.keys import CreateKey, GetKey, RevokeKey, RotateKey
 
 ROUTES: tuple[AnyRoute, ...] = (
     RestRoute(
@@ -16,7 +16,29 @@ ROUTES: tuple[AnyRoute, ...] = (
         summary="List the account's keys, without the keys themselves",
         request=Nothing,
         result=KeyList,
-        run=lambda call: call.operations.credentials.list_keys(call.actor),
+        run=lambda call: call.operations.keys.list_keys(call.actor),
+    ),
+    RestRoute(
+        method="GET",
+        path="/v1/keys/{key_id}",
+        operation="get_key",
+        tag="Keys",
+        summary="Show one key, without the key itself",
+        request=GetKey,
+        result=Key,
+        refuses=(RefusalCode.KEY_NOT_FOUND,),
+        run=lambda call: call.operations.keys.get_key(call.actor, call.request),
+    ),
+    RestRoute(
+        method="POST",
+        path="/v1/keys/{key_id}/rotate",
+        operation="rotate_key",
+        tag="Keys",
+        summary="Make a new key in the place of an old one, which works on for a while",
+        request=RotateKey,
+        result=RotatedKey,
+        refuses=(RefusalCode.KEY_NOT_FOUND,),
+        run=lambda call: call.operations.keys.rotate_key(call.actor, call.request),
     ),
     RestRoute(
         method="POST",

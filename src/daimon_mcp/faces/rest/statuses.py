@@ -1,4 +1,4 @@
-"""The HTTP status of every refusal."""
+"""The HTTP status of every refusal, and which of them any route may come to."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ STATUSES: Final[Mapping[RefusalCode, int]] = {
     RefusalCode.ACCOUNT_NOT_FOUND: 404,
     RefusalCode.KEY_NOT_FOUND: 404,
     RefusalCode.DOMAIN_NOT_FOUND: 404,
+    RefusalCode.WEBHOOK_NOT_FOUND: 404,
+    RefusalCode.WEBHOOK_DELIVERY_NOT_FOUND: 404,
     RefusalCode.INBOX_ADDRESS_TAKEN: 409,
     RefusalCode.DOMAIN_TAKEN: 409,
     RefusalCode.DOMAIN_IN_USE: 409,
@@ -42,3 +44,16 @@ STATUSES: Final[Mapping[RefusalCode, int]] = {
     RefusalCode.STORE_UNAVAILABLE: 503,
     RefusalCode.INTERNAL: 500,
 }
+
+USUAL: Final = frozenset(
+    {
+        RefusalCode.UNAUTHORIZED,
+        RefusalCode.FORBIDDEN,
+        RefusalCode.ACCOUNT_SUSPENDED,
+        RefusalCode.INVALID_REQUEST,
+        RefusalCode.MESSAGE_TOO_LARGE,
+        RefusalCode.STORE_UNAVAILABLE,
+        RefusalCode.INTERNAL,
+    }
+)
+"""What every route may refuse with, whatever it does."""

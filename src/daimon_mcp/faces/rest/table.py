@@ -9,6 +9,7 @@ from daimon_mcp.faces.rest import (
     changes,
     domains,
     drafts,
+    events,
     inboxes,
     keys,
     lists,
@@ -18,6 +19,7 @@ from daimon_mcp.faces.rest import (
     sending,
     threads,
     upgrades,
+    webhooks,
 )
 from daimon_mcp.faces.rest.route import AnyRoute
 
@@ -37,4 +39,6 @@ ROUTES: tuple[AnyRoute, ...] = (
     *upgrades.ROUTES,
     *approvals.ROUTES,
     *keys.ROUTES,
+    *webhooks.ROUTES,
+    *events.ROUTES,
 )

@@ -92,6 +92,8 @@ REFUSALS: Final[Mapping[RefusalCode, str]] = {
     RefusalCode.ACCOUNT_NOT_FOUND: "554 5.5.4 No such account",
     RefusalCode.KEY_NOT_FOUND: "554 5.5.4 No such key",
     RefusalCode.DOMAIN_NOT_FOUND: "554 5.5.4 No such domain",
+    RefusalCode.WEBHOOK_NOT_FOUND: "554 5.5.4 No such webhook",
+    RefusalCode.WEBHOOK_DELIVERY_NOT_FOUND: "554 5.5.4 No such delivery",
     RefusalCode.INBOX_ADDRESS_TAKEN: "554 5.5.4 Address is taken",
     RefusalCode.DOMAIN_TAKEN: "554 5.5.4 Domain is taken",
     RefusalCode.DOMAIN_IN_USE: "554 5.5.4 Domain is in use",
@@ -127,6 +129,8 @@ REASONS: Final[Mapping[tuple[RefusalCode, str], str]] = {
     (RefusalCode.RATE_LIMIT_EXCEEDED, "UNKNOWN_RECIPIENTS"): "421 4.7.0 Too many unknown recipients, try again later",
     (RefusalCode.RATE_LIMIT_EXCEEDED, "MESSAGES"): "450 4.7.1 Too many messages, try again later",
     (RefusalCode.RATE_LIMIT_EXCEEDED, "GREYLISTED"): "451 4.7.1 Greylisted, try again later",
+    (RefusalCode.FORBIDDEN, "OVERSIGHT_READ_ONLY"): "550 5.7.1 This inbox may not send; its operator can change that",
+    (RefusalCode.FORBIDDEN, "INBOX_PAUSED"): "550 5.7.1 This inbox is paused; its operator can let it send again",
     (RefusalCode.FORBIDDEN, "OUR_DOMAIN"): "550 5.7.1 Mail from our own domains is taken by submission alone",
     (RefusalCode.RECIPIENT_REFUSED, "MAIL_LOOP"): "554 5.4.6 Mail loop detected",  # RFC 5321 §6.3
 }
@@ -141,6 +145,11 @@ def refusal(refused: Refused, cid: str) -> str:
 def queued(id: str) -> str:
     """The message is durable, has a place in Sent under this id, and is on its way."""
     return f"250 2.0.0 Ok: queued as {id}"
+
+
+def held(id: str) -> str:
+    """The message is durable and has this id, and leaves when the operator approves."""
+    return f"250 2.0.0 Ok: held for the operator's approval as {id}"
 
 
 def accepted(cid: str) -> str:

@@ -91,6 +91,7 @@ class SubmissionSession(Session):
         self._office = office
         self._submitting = office.submitting
         self._failed_logins = 0
+        self._held = False  # what was taken last waits for the operator
 
     def extensions(self) -> list[str]:
         offered = super().extensions()
@@ -182,7 +183,8 @@ class SubmissionSession(Session):
         if self.dismissed is not None:  # it became so while the content came in
             raise Rejected(replies.NOT_TAKEN)
         submitter = self._known()
-        taken = yield from self._asked(partial(self._submitting.accept, submitter, envelope, peer, content))
+        taken, held = yield from self._asked(partial(self._submitting.accept, submitter, envelope, peer, content))
+        self._held = held
         if log.isEnabledFor(logging.INFO):
             size = content.size if isinstance(content, ContentFile) else len(content)
             log.info(
@@ -193,7 +195,7 @@ class SubmissionSession(Session):
         return taken
 
     def accepted(self, taken: str) -> str:
-        return replies.queued(taken)
+        return replies.held(taken) if self._held else replies.queued(taken)
 
     def peer(self, transaction: Transaction) -> Peer:
         return replace(super().peer(transaction), authenticated=True)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 MAX_BODY = 16 * 1024
 _MAX_FIELDS = 20
 _SAME_SITE = {"same-origin", "none"}
-_DECISIONS = {"approve": True, "decline": False}
+_DECISIONS = {"approve": True, "always": True, "decline": False}
 
 
 class FormRefused(Exception):
@@ -31,6 +31,7 @@ class Answer:
     passcode: str
     approve: bool
     comment: str
+    always: bool = False
 
 
 async def read_answer(request: Request) -> Answer:
@@ -57,6 +58,7 @@ async def read_answer(request: Request) -> Answer:
         passcode=fields.get("passcode", ""),
         approve=_DECISIONS[fields["decision"]],
         comment=fields.get("comment", ""),
+        always=fields["decision"] == "always",
     )
 
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,8 +21,10 @@ from daimon_mcp.domain.refusals import Fact
 from daimon_mcp.domain.tiers import Limits, Tier, is_higher
 from daimon_mcp.faces.web.dialect import PageDialect
 from daimon_mcp.mail.sanitize import clean_line, clean_text
+from daimon_mcp.operations.approving import Preview
 from daimon_mcp.operations.upgrades import Opened
 from daimon_mcp.store.approvals import StoredApproval
+from daimon_mcp.store.messages import Person
 from daimon_mcp.texts import Texts, render
 
 if TYPE_CHECKING:
@@ -95,6 +97,24 @@ class Change:
         return self.now != self.after
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A held mail for the page: all of it texts of others, but `why` and `found`.
+
+    `people` are header names with addresses, each with whether the inbox does not know it.
+    """
+
+    why: list[str]
+    found: list[str]
+    people: list[tuple[str, list[tuple[str, bool]]]]
+    subject: str
+    leaves: str
+    files: list[str]
+    new: str
+    quoted: str
+    cut: int
+
+
 class Pages:
     """Renders each page as HTML."""
 
@@ -107,16 +127,27 @@ class Pages:
         text = self._texts.text("operator", f"page.{page}" if page else "page")
         return render(text.prose(field), facts, self._dialect.call)
 
-    async def ask(self, opened: Opened, *, token: str, comment: str = "", error: str | None = None) -> str:
-        """The question with its form. `error` says why an answer was not taken; `comment` is kept from that answer."""
+    async def ask(
+        self,
+        opened: Opened,
+        *,
+        token: str,
+        held: Preview | None = None,
+        comment: str = "",
+        error: str | None = None,
+    ) -> str:
+        """The question with its form; `held` is the mail it is about. `error` says why an answer was not taken;
+        `comment` is kept from that answer."""
         approval = opened.approval
         upgrade = opened.target is not None
         nothing_to_do = upgrade and not is_higher(Tier(approval.target_tier or approval.tier), Tier(approval.tier))
         which = "nothing" if nothing_to_do else "more" if opened.current.may_send else "send"
+        kind = "upgrade" if upgrade else "send" if held is not None else "request"
         return await self._render(
             "ask",
-            heading=self.say("upgrade", f"heading_{which}") if upgrade else self.say("request", "heading"),
-            kind="upgrade" if upgrade else "request",
+            heading=self.say("upgrade", f"heading_{which}") if upgrade else self.say(kind, "heading"),
+            kind=kind,
+            mail=None if held is None else self._mail(held),
             path="upgrade" if upgrade else "approve",
             token=token,
             opened=opened,
@@ -132,7 +163,36 @@ class Pages:
             error=error,
         )
 
-    async def done(self, opened: Opened, decided: StoredApproval) -> str:
+    def _mail(self, held: Preview) -> Letter:
+        """A held mail as the page shows it: without characters that would make it look like something else."""
+        message = held.message
+
+        def people(field: str, persons: Sequence[Person]) -> list[tuple[str, list[tuple[str, bool]]]]:
+            shown = [(clean_line(each["email"]), each["email"] in held.strangers) for each in persons]
+            return [(self.say("send", field), shown)] if shown else []
+
+        return Letter(
+            why=[self.say("send", f"why_{each}") for each in held.why],
+            found=[self._found(each) for each in held.findings],
+            people=[
+                *people("from", [message.from_]),
+                *people("to", message.to),
+                *people("cc", message.cc),
+                *people("bcc", message.bcc),
+            ],
+            subject=clean_line(message.subject),
+            leaves=iso(message.send_at) if message.send_at is not None else "",
+            files=[f"{clean_line(name)} ({size:,} B)" for name, size in held.files],
+            new=clean_text(held.new).strip(),
+            quoted=clean_text(held.quoted).strip(),
+            cut=held.cut,
+        )
+
+    def _found(self, finding: Mapping[str, Any]) -> str:
+        place = self.say("send", f"place_{finding['place']}", number=finding.get("attachment"))
+        return self.say("send", "found", kind=str(finding["kind"]).replace("_", " "), place=place)
+
+    async def done(self, opened: Opened, decided: StoredApproval, *, always: bool = False) -> str:
         """What a decision came to: the request as it was looked at, and as it is now."""
         approved = decided.state == "approved"
         return await self._render(
@@ -140,6 +200,7 @@ class Pages:
             heading=self.say("done", "approved" if approved else "declined"),
             approved=approved,
             approval=decided,
+            always=always,
             opened=opened,
             waiting=opened.waiting if approved and decided.kind == "upgrade" else 0,
             comment=clean_line(decided.comment or ""),

@@ -20,6 +20,7 @@ from daimon_mcp.faces.web.dialect import PageDialect
 from daimon_mcp.faces.web.forms import MAX_BODY, FormRefused, read_answer
 from daimon_mcp.faces.web.pages import Pages, look
 from daimon_mcp.operations import Operations
+from daimon_mcp.operations.approving import preview
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,16 @@ class _Problem:
 
 
 _FAILED = _Problem(500, "failed", "next_later")
+# Mail that is approved and could not leave: nothing is decided.
+_STAYS = _Problem(409, "cannot_leave", "next_still_open")
+_KEPT_BACK = frozenset(
+    {
+        RefusalCode.RECIPIENT_REFUSED,
+        RefusalCode.RELAY_NOT_CONFIGURED,
+        RefusalCode.ACCOUNT_SUSPENDED,
+        RefusalCode.FORBIDDEN,
+    }
+)
 _PROBLEMS = {
     (RefusalCode.LINK_NOT_VALID, "EXPIRED"): _Problem(410, "expired", "next_ask"),
     (RefusalCode.LINK_NOT_VALID, "USED"): _Problem(410, "used", "next_see"),
@@ -60,6 +71,7 @@ def routes(operations: Operations) -> list[Route]:
 
 class _Page:
     def __init__(self, operations: Operations) -> None:
+        self._core = operations.core
         self._upgrades = operations.upgrades
         self._guide = operations.guide
         self._pages = Pages(operations.texts)
@@ -82,11 +94,14 @@ class _Page:
 
     async def _show(self, request: Request) -> Response:
         token = request.query_params.get("token", "")
-        return await _html(await self._pages.ask(await self._upgrades.open(token), token=token))
+        opened = await self._upgrades.open(token)
+        held = await preview(self._core, opened.approval)
+        return await _html(await self._pages.ask(opened, token=token, held=held))
 
     async def _decide(self, request: Request) -> Response:
         answer = await read_answer(request)
         opened = await self._upgrades.open(answer.token)
+        held = await preview(self._core, opened.approval)
         try:
             decided = await self._upgrades.decide_by_link(
                 answer.token,
@@ -95,14 +110,15 @@ class _Page:
                 approve=answer.approve,
                 comment=answer.comment,
                 remote=request.client.host if request.client else "",
+                always=answer.always,
             )
         except Refused as refused:
             if refused.code is not RefusalCode.PASSCODE_WRONG:
                 raise
             why = self._guide.refusal_message(refused, self._dialect)
-            page = await self._pages.ask(opened, token=answer.token, comment=answer.comment, error=why)
+            page = await self._pages.ask(opened, token=answer.token, held=held, comment=answer.comment, error=why)
             return await _html(page, 403)
-        return await _html(await self._pages.done(opened, decided))
+        return await _html(await self._pages.done(opened, decided, always=answer.always))
 
     async def _not_accepted(self, refused: FormRefused) -> Response:
         say = self._pages.say
@@ -114,7 +130,7 @@ class _Page:
         return await _html(page, refused.status)
 
     async def _refused(self, refused: Refused) -> Response:
-        shown = _PROBLEMS.get((refused.code, refused.reason), _FAILED)
+        shown = _PROBLEMS.get((refused.code, refused.reason), _STAYS if refused.code in _KEPT_BACK else _FAILED)
         say = self._pages.say
         wait = refused.retry_after or 0
         # Rounded up: who comes back when a page says must not be sent away again.

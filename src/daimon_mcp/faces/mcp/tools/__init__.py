@@ -11,11 +11,13 @@ from daimon_mcp.faces.mcp.tools import (
     domains,
     drafts,
     inboxes,
+    keys,
     lists,
     messages,
     sending,
     threads,
     upgrades,
+    webhooks,
 )
 
 ALL: tuple[AnyTool, ...] = (
@@ -29,6 +31,8 @@ ALL: tuple[AnyTool, ...] = (
     *domains.TOOLS,
     *accounts.TOOLS,
     *upgrades.TOOLS,
+    *keys.TOOLS,
+    *webhooks.TOOLS,
 )
 
 NAMES = tuple(tool.name for tool in ALL)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from daimon_mcp.faces.mcp.schema import output_schema
 from daimon_mcp.faces.mcp.tool import AnyTool, ToolSpec
-from daimon_mcp.operations.upgrades import CreateUpgradeLink, GetApproval, NotifyOperator, WaitForUpgrade
+from daimon_mcp.operations.upgrades import (
+    CreateUpgradeLink,
+    GetApproval,
+    NotifyOperator,
+    WaitForApproval,
+    WaitForUpgrade,
+)
 
 TOOLS: tuple[AnyTool, ...] = (
     ToolSpec(
@@ -39,11 +45,20 @@ TOOLS: tuple[AnyTool, ...] = (
         run=lambda call: call.operations.upgrades.notify_operator(call.actor, call.request),
     ),
     ToolSpec(
+        name="wait_for_approval",
+        title="Wait for decision",
+        description="Wait until the operator has decided about held email or a question, instead of polling.",
+        request=WaitForApproval,
+        output=output_schema(id="s", kind="s", status="s", message_id="s?", comment="s?", decided_at="s?"),
+        run=lambda call: call.operations.upgrades.wait_for_approval(call.actor, call.request, call.progress),
+        reads=True,
+    ),
+    ToolSpec(
         name="get_approval",
         title="Get approval",
-        description="Show what the operator decided about a question or an upgrade.",
+        description="Show what the operator decided about held email, a question or an upgrade.",
         request=GetApproval,
-        output=output_schema(id="s", kind="s", status="s", comment="s?", decided_at="s?"),
+        output=output_schema(id="s", kind="s", status="s", message_id="s?", comment="s?", decided_at="s?"),
         run=lambda call: call.operations.upgrades.get_approval(call.actor, call.request),
         reads=True,
     ),

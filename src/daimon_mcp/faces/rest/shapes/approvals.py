@@ -36,9 +36,10 @@ class Approval(Shape):
     """What became of a question."""
 
     id: str
-    kind: Literal["upgrade", "request"]
+    kind: Literal["upgrade", "request", "send"]
     status: Literal["pending", "approved", "rejected", "expired", "closed"]
     target_tier: Tier | None
+    message_id: str | None
     comment: str | None
     created_at: Time
     expires_at: Time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,27 +20,34 @@ DeliveryStatus = Literal[
     "failed",
     "outcome_unknown",
     "cancelled",
+    "rejected",
 ]
 DeliveryState = Literal[
     "waiting", "queued", "held", "sent", "delivered", "bounced", "failed", "outcome_unknown", "cancelled"
 ]
 AttemptOutcome = Literal["accepted", "refused", "deferred", "outcome_unknown"]
 HoldReason = Literal["failed_dmarc", "on_block_list", "not_on_allow_list"]
-Checked = Literal["pass", "fail", "none", "neutral", "softfail", "temperror", "permerror", "policy"]
 
 
-class Authentication(Shape):
-    """What is known of a sender; nothing for mail that did not come from another server."""
+class NotChecked(Shape):
+    """Mail that did not come from another server, or came when nothing was checked: nothing is known."""
 
-    spf: Checked = absent()
-    spf_domain: str | None = absent()
-    dkim: Checked = absent()
-    dkim_domains: list[str] = absent()
-    dmarc: Checked = absent()
-    policy: Literal["none", "quarantine", "reject"] = absent()
-    arc: Checked = absent()
-    forwarder: str | None = absent()
-    verdict: Literal["pass", "fail", "none", "temperror", "local", "submitted"] = absent()
+
+class CheckedSender(Shape):
+    """What is known of a sender (RFC 7208, RFC 6376, RFC 7489, RFC 8617); domains are their own words."""
+
+    spf: Literal["none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"]
+    spf_domain: str | None
+    dkim: Literal["none", "pass", "fail", "policy", "neutral", "temperror", "permerror"]
+    dkim_domains: list[str]
+    dmarc: Literal["none", "pass", "fail", "temperror", "permerror"]
+    policy: Literal["none", "quarantine", "reject"]
+    arc: Literal["none", "pass", "fail"]
+    forwarder: str | None
+    verdict: Literal["pass", "fail", "none", "temperror"]
+
+
+Authentication = CheckedSender | NotChecked
 
 
 class Delivery(Shape):
@@ -91,7 +98,7 @@ class Said(Shape):
     diagnostic: str
 
 
-class Entry(Shape):
+class Happening(Shape):
     """One thing that happened; `recipient` is a number in `deliveries`, from 1."""
 
     at: Time
@@ -99,6 +106,7 @@ class Entry(Shape):
         "drafted",
         "accepted",
         "taken_back",
+        "rejected",
         "waits",
         "scheduled",
         "released",
@@ -131,25 +139,37 @@ class Entry(Shape):
     verdict: str = absent()
 
 
+class AskedAbout(Shape):
+    """The operator's decision about mail that was held; the comment is the operator's own words."""
+
+    id: str
+    status: Literal["pending", "approved", "rejected", "expired", "closed"]
+    why: list[Literal["every_send", "new_recipients", "after_untrusted", "secrets"]]
+    comment: str | None
+    expires_at: Time
+    decided_at: Time | None
+
+
 class Explanation(Shape):
     """Why mail is where it is. Mail that came has other facts than mail that was sent."""
 
     id: str
     thread_id: str
     direction: Literal["inbound", "outbound"]
-    timeline: list[Entry]
+    timeline: list[Happening]
     delivery_status: DeliveryStatus = absent()
     deliveries: list[ExplainedDelivery] = absent()
     meanings: dict[str, Meaning] = absent()
     attempts_total: int = absent()
     attempts_left_out: int = absent()
+    approval: AskedAbout = absent("Of mail that is held, or was and did not leave")
     kind: str = absent()
     mailbox: str = absent()
     from_address: str = absent()
     came: Literal["from_another_server", "from_this_server"] = absent()
     hops: int = absent()
     trace: list[str] = absent()
-    authentication: dict[str, Any] = absent()
+    authentication: Authentication = absent()
     hold_reason: HoldReason = absent()
     explanation: str = absent()
     what_to_do: list[str] = absent()

@@ -28,7 +28,7 @@ class ListedDraft(Shape):
     id: str
     inbox_id: str
     kind: Literal["plain", "reply", "forward"]
-    status: Literal["draft", "scheduled", "pending_upgrade", "sent"]
+    status: Literal["draft", "scheduled", "pending_upgrade", "pending_approval", "sent"]
     to: list[Person]
     cc: list[Person]
     bcc: list[Person]
@@ -55,7 +55,7 @@ class Draft(ForOperator):
     id: str
     inbox_id: str
     kind: Literal["plain", "reply", "forward"]
-    status: Literal["draft", "scheduled", "pending_upgrade", "sent"]
+    status: Literal["draft", "scheduled", "pending_upgrade", "pending_approval", "sent"]
     to: list[Person]
     cc: list[Person]
     bcc: list[Person]

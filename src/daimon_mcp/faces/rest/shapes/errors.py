@@ -46,4 +46,6 @@ class Refusal(Shape):
     parked: Parked = absent()
     message_id: str | None = absent("What a draft became that was sent already")
     inboxes: list[str] = absent("Inboxes on a domain that is in use")
+    unreachable_recipients: list[str] = absent("Recipients on other servers, while no mail leaves this one")
+    refused_recipients: list[str] = absent("Recipients that a list or an earlier bounce stands against")
     next_steps: list[str]

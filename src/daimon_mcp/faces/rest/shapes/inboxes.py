@@ -7,19 +7,27 @@ from typing import Any, Literal
 from daimon_mcp.faces.rest.shapes.base import Page, Shape, Tier, Time, absent
 
 
-class Inbox(Shape):
-    """An address and what is in it."""
+class AnyInbox(Shape):
+    """An address and what is in it, whether it is there still or not."""
 
     id: str
     address: str
     display_name: str
-    status: Literal["active"]
     created_at: Time
     message_count: int
     unread_count: int
     thread_count: int
     last_received_at: Time | None
     metadata: dict[str, Any]
+    oversight: Literal["read_only", "gated_send", "gated_new", "monitored", "autonomous"]
+    after_untrusted: Literal["allow", "hold"]
+    paused: bool
+
+
+class Inbox(AnyInbox):
+    """An address and what is in it."""
+
+    status: Literal["active"]
 
 
 class CreatedInbox(Inbox):

@@ -18,7 +18,7 @@ class Key(Shape):
     created_at: Time
     last_used_at: Time | None
     expires_at: Time | None
-    status: Literal["active", "revoked"]
+    status: Literal["active", "revoked", "expired"]
 
 
 class KeyList(Shape):
@@ -34,6 +34,21 @@ class CreatedKey(Shape):
     id: str
     api_key: str
     name: str
+    inbox: str | None
+    permissions: list[str] | None
+    expires_at: Time | None
+
+
+class RotatedKey(Shape):
+    """A new key in the place of the one it `replaces`, which works until `old_expires_at`; shown once."""
+
+    id: str
+    api_key: str
+    name: str
+    inbox: str | None
+    permissions: list[str] | None
+    replaces: str
+    old_expires_at: Time
 
 
 class RevokedKey(Shape):

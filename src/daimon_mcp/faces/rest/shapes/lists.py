@@ -10,7 +10,7 @@ Kind = Literal["allow", "block"]
 Direction = Literal["receive", "send", "reply"]
 
 
-class Entry(Shape):
+class ListEntry(Shape):
     """An address or domain on a list; of the whole account where no inbox is named."""
 
     list: Kind
@@ -23,7 +23,7 @@ class Entry(Shape):
 class Entries(Shape):
     """All entries that were asked for."""
 
-    entries: list[Entry]
+    entries: list[ListEntry]
 
 
 class ChangedList(Shape):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from daimon_mcp.faces.rest.shapes.base import Page, Shape, Time, absent
-from daimon_mcp.faces.rest.shapes.deliveries import Authentication, Delivery, DeliveryStatus, HoldReason
+from daimon_mcp.faces.rest.shapes.deliveries import AskedAbout, Authentication, Delivery, DeliveryStatus, HoldReason
 
 Kind = Literal["human", "auto_reply", "bounce", "newsletter", "invite", "notification"]
 LinkKind = Literal["verify", "reset", "login", "invite", "pay", "view", "unsubscribe", "other"]
@@ -97,7 +97,7 @@ class Link(Shape):
     host: str = absent()
     same_site: Literal[True] = absent("It leads to the site of the From address")
     mismatch: Literal[True] = absent("Its text shows another site")
-    score: float
+    score: float = absent("How likely it is the one that the mail asks for; missing for 0")
 
 
 class Attachment(Shape):
@@ -212,6 +212,7 @@ class Message(ListedMessage):
     body_html: str | None = absent("Sanitised, as a person may be shown it")
     headers: dict[str, str | list[str]] = absent("By lower-case name; several of a name are a list")
     deliveries: list[Delivery] = absent("Of mail that was sent: each recipient")
+    approval: AskedAbout = absent("Of mail that is held, or was and did not leave")
 
 
 class DeletedMessage(Shape):
