@@ -154,6 +154,13 @@ async def test_a_wait_ends_when_its_key_is_revoked(daimon: Daimon, agent: Agent)
     assert codes == ["UNAUTHORIZED"]
 
 
+async def test_nobody_waits_with_a_key_that_was_revoked_a_moment_ago(daimon: Daimon, agent: Agent) -> None:
+    key, holder = await made(daimon, inbox=ROBO)
+    await daimon.operations.keys.revoke_key(await daimon.actor(), RevokeKey(key_id=key["id"]))
+    request = WaitForMessage(timeout_seconds=60)
+    assert await refused(daimon.operations.waiting.wait_for_message(holder, request)) == "UNAUTHORIZED"
+
+
 async def test_keys_of_another_account_are_not_there(daimon: Daimon) -> None:
     key, _ = await made(daimon)
     stranger = Actor((await daimon.actor()).account_no + 1000, "acc_stranger")

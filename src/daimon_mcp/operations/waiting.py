@@ -129,6 +129,8 @@ class Waiting:
         try:
             if thread is not None:  # it may have been merged before we listened
                 wanted = replace(wanted, thread_id=(await access.thread(core, actor, thread.id, inbox)).id)
+            if actor.key_id is not None and await self._is_revoked(actor.key_id):  # that too
+                shut_out = True
             while True:
                 rung.clear()
                 if shut_out:
@@ -155,6 +157,10 @@ class Waiting:
             self._waiting[actor.account_no] -= 1
             if not self._waiting[actor.account_no]:
                 del self._waiting[actor.account_no]
+
+    async def _is_revoked(self, key_id: str) -> bool:
+        row = await self._core.database.one(sql.key_state, id=key_id)
+        return row is not None and row[0] is not None
 
     async def _unread(self, wanted: _Wanted, want: str) -> _Found | None:
         """The oldest unread message that fits."""
